@@ -1,0 +1,1 @@
+"""The event contracts: generated messages, codec and topic catalogue."""

@@ -1,0 +1,1 @@
+"""The topic catalogue, copied from proto/topics; do not edit."""

@@ -1,0 +1,1 @@
+"""Gateway port, registry and one folder per gateway."""

@@ -1,0 +1,1 @@
+"""The runtime every service stands on: outbox, consumer, timers, effects, clock. Knows no business noun."""

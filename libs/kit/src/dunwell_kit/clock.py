@@ -1,0 +1,114 @@
+"""Business time: real by default, virtual when a time-lapse drives it.
+
+Owns: every look at a clock. Refuses: time zones; all instants are aware UTC.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+# One little-endian signed 64-bit count of microseconds since 1970-01-01T00:00Z.
+_FORMAT = struct.Struct("<q")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CLOCK_FILE_VARIABLE = "DUNWELL_CLOCK_FILE"
+
+
+class Clock(Protocol):
+    """Tells business time."""
+
+    @property
+    def virtual(self) -> bool:
+        """True when the time is set by a driver and not by the world."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the aware UTC instant."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    virtual = False
+
+    def now(self) -> datetime:
+        """Return the aware UTC instant."""
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that a test sets by hand."""
+
+    virtual = True
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        """Return the instant last set."""
+        return self._at
+
+    def set(self, at: datetime) -> None:
+        """Move to an instant, which may lie before the present one."""
+        self._at = at
+
+    def advance(self, by: timedelta) -> None:
+        """Move on by a span."""
+        self._at += by
+
+
+class FileClock:
+    """Reads the virtual instant from a small memory-mapped file, without a system call."""
+
+    virtual = True
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), _FORMAT.size, access=mmap.ACCESS_READ)
+
+    def now(self) -> datetime:
+        """Return the instant last written by the driver."""
+        return _EPOCH + timedelta(microseconds=_FORMAT.unpack_from(self._map)[0])
+
+
+class ClockWriter:
+    """The driver's side of a clock file."""
+
+    def __init__(self, path: Path, at: datetime) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_FORMAT.pack(_microseconds(at)))
+        self._file = path.open("r+b")
+        self._map = mmap.mmap(self._file.fileno(), _FORMAT.size)
+        self._at = at
+
+    def now(self) -> datetime:
+        """Return the instant last written."""
+        return self._at
+
+    def set(self, at: datetime) -> None:
+        """Write an instant; ValueError when it would run backwards."""
+        if at < self._at:
+            raise ValueError(f"the virtual clock cannot go back from {self._at} to {at}")
+        self._at = at
+        _FORMAT.pack_into(self._map, 0, _microseconds(at))
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def clock_from_environment() -> Clock:
+    """Return the virtual clock that `DUNWELL_CLOCK_FILE` names, else the machine's."""
+    path = os.environ.get(CLOCK_FILE_VARIABLE)
+    return FileClock(Path(path)) if path else SystemClock()
+
+
+def monotonic() -> float:
+    """Return seconds that only ever grow: for deadlines and durations, never for business time."""
+    return time.monotonic()

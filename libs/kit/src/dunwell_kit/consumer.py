@@ -1,0 +1,302 @@
+"""The consumer: one algorithm for all services, with the offset kept beside the state it changed.
+
+Owns: cursors and the inbox. A batch is one transaction: fenced cursors, inbox, state, outbox, timers, effects.
+Refuses: dead-lettering what the database caused, and any business retry (those are timers).
+A batch that fails is split: first by partition, then by message; only a message that fails alone three times
+is parked with its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from dunwell_contracts.catalogue import UnknownType, read_by
+from dunwell_contracts.envelope import Undecodable
+from opentelemetry.trace import SpanKind
+from sqlalchemy import RowMapping
+
+from dunwell_kit import metrics, parking, tracing
+from dunwell_kit.chance import jitter
+from dunwell_kit.clock import monotonic
+from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.errors import DunwellError, Unavailable
+from dunwell_kit.failpoints import failpoint
+from dunwell_kit.kafka import consumer, started
+from dunwell_kit.logging import logger
+from dunwell_kit.messages import Handler, Received, event_type, received
+from dunwell_kit.settings import KitSettings
+
+Record = ConsumerRecord[bytes, bytes]
+Batch = dict[TopicPartition, list[Record]]
+POISON_TRIES = 3
+# A bad deploy must not empty the topic into the dead letters: past this many in a row the consumer stops.
+POISON_RUN_MAX = 20
+INBOX_SLOTS = 12
+BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS = 0.2, 30.0
+DRAIN_SECONDS = 20
+
+
+class FenceLost(DunwellError):
+    """Another member owns the partition now."""
+
+
+class Consumer(ConsumerRebalanceListener):
+    """One member of a service's group."""
+
+    def __init__(self, database: Database, settings: KitSettings, handlers: Mapping[str, Handler]) -> None:
+        self._database, self._settings, self._handlers = database, settings, handlers
+        self._group = settings.group
+        self._client = consumer(settings.kafka_bootstrap, self._group)
+        self._unclaimed: set[TopicPartition] = set()
+        self._owned: dict[TopicPartition, int] = {}
+        self._position: dict[TopicPartition, int | None] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failures = 0
+        self._poison_run = 0
+        self._committed_at = monotonic()
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        """Only flip flags: the client swallows what is raised here."""
+        self._client.pause(*assigned)
+        self._unclaimed |= set(assigned)
+        for tp in assigned:
+            self._owned.pop(tp, None)
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        """Let the batch in flight end, then forget the partitions."""
+        self._unclaimed.clear()
+        await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=DRAIN_SECONDS)
+        self._owned.clear()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until told to stop."""
+        topics = [topic.name for topic in read_by(self._settings.service)]
+        await started(self._client, "consumer")
+        try:
+            self._client.subscribe(topics, listener=self)
+            while not stop.is_set():
+                await self._turn()
+                metrics.HEARTBEAT.labels("consumer").set(monotonic())
+        finally:
+            await asyncio.wait([asyncio.ensure_future(self._client.stop())], timeout=10)
+
+    async def _turn(self) -> None:
+        try:
+            if self._unclaimed:
+                await self._claim()
+            fetched: Batch = await self._client.getmany(timeout_ms=500, max_records=self._batch_size())
+            batch = {tp: records for tp, records in fetched.items() if tp in self._owned and records}
+            if batch:
+                self._idle.clear()
+                try:
+                    await self._apply(batch)
+                finally:
+                    self._idle.set()
+            self._failures = 0
+            await self._report()
+        except FenceLost as lost:
+            logger().warning("partition lost to another member", error=str(lost))
+            self._owned.clear()
+            self._unclaimed |= set(self._client.assignment())
+        except (KafkaError, OSError) as error:
+            await self._back_off(error)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            await self._back_off(error)
+
+    def _batch_size(self) -> int:
+        return 200
+
+    async def _back_off(self, error: BaseException) -> None:
+        self._failures += 1
+        most = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2**self._failures)
+        logger().warning("consumer waits", error_type=type(error).__name__, error=str(error)[:300], seconds=most)
+        await asyncio.sleep(jitter() * most)
+        # The client may have dropped records it had drained: start again from our own cursors.
+        self._owned.clear()
+        self._unclaimed |= set(self._client.assignment())
+
+    async def _claim(self) -> None:
+        claimed = sorted(self._unclaimed & set(self._client.assignment()))
+
+        async def work(tx: Tx) -> Sequence[RowMapping]:
+            return await tx.rows(
+                """INSERT INTO cursors (grp, topic, part) SELECT :grp, t, p
+                   FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS c(t, p) ORDER BY t, p
+                   ON CONFLICT (grp, topic, part) DO UPDATE SET fence = cursors.fence + 1
+                   RETURNING topic, part, fence, next_offset""",
+                grp=self._group,
+                topics=[tp.topic for tp in claimed],
+                parts=[tp.partition for tp in claimed],
+            )
+
+        rows = await self._database.transact(work) if claimed else []
+        starts = await self._client.beginning_offsets(claimed) if claimed else {}
+        for row in rows:
+            tp = TopicPartition(row["topic"], row["part"])
+            self._position[tp] = row["next_offset"]
+            self._client.seek(tp, starts[tp] if row["next_offset"] is None else row["next_offset"])
+            self._owned[tp] = row["fence"]
+        self._client.resume(*claimed)
+        self._unclaimed -= set(claimed)
+
+    async def _apply(self, batch: Batch) -> None:
+        """Apply a batch: at once; else partition by partition; else message by message."""
+        try:
+            await self._transaction(batch)
+            self._poison_run = 0
+            return
+        except FenceLost:
+            raise
+        except Exception as error:
+            if is_transient(error):
+                raise
+        for tp, records in batch.items():
+            for record in records:
+                await self._apply_alone(tp, record)
+
+    async def _apply_alone(self, tp: TopicPartition, record: Record) -> None:
+        for left in range(POISON_TRIES - 1, -1, -1):
+            try:
+                await self._transaction({tp: [record]})
+                self._poison_run = 0
+                return
+            except FenceLost:
+                raise
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                if not left:
+                    await self._bury(tp, record, error)
+
+    async def _bury(self, tp: TopicPartition, record: Record, error: Exception) -> None:
+        self._poison_run += 1
+        logger().error(
+            "message dead-lettered", topic=tp.topic, partition=tp.partition, offset=record.offset,
+            event_type=event_type(record), error_type=type(error).__name__, error=str(error)[:300],
+        )  # fmt: skip
+        if self._poison_run > POISON_RUN_MAX:
+            raise Unavailable(
+                f"{self._poison_run} messages in a row cannot be handled; the consumer stops: {error}"
+            ) from error
+
+        async def work(tx: Tx) -> None:
+            await self._move_cursors(tx, {tp: [record]})
+            await parking.bury(tx, self._group, record, error)
+
+        await self._database.transact(work)
+        self._position[tp] = record.offset + 1
+        metrics.DEAD_LETTERS.labels(tp.topic).inc()
+
+    async def _transaction(self, batch: Batch) -> None:
+        failpoint("consumer.before_transaction")
+
+        async def work(tx: Tx) -> tuple[int, int]:
+            await self._move_cursors(tx, batch)
+            wanted = [r for records in batch.values() for r in records if event_type(r) in self._handlers]
+            fresh = await self._fresh(tx, [received(record) for record in wanted])
+            free = await parking.park_waiting(tx, self._group, wanted, fresh)
+            for item in free:
+                await self._handle(tx, item)
+            failpoint("consumer.before_commit")
+            return len(free), len(wanted) - len(fresh)
+
+        _, duplicates = await self._database.transact(work)
+        failpoint("consumer.after_commit")
+        for tp, records in batch.items():
+            self._position[tp] = records[-1].offset + 1
+            metrics.CONSUMED.labels(tp.topic).inc(len(records))
+        if duplicates:
+            metrics.DUPLICATES.inc(duplicates)
+
+    async def _handle(self, tx: Tx, item: Received) -> None:
+        envelope = item.envelope
+        tx.caused_by(envelope.id, envelope.correlation_id)
+        with tracing.continuing(
+            f"process {item.topic}",
+            SpanKind.CONSUMER,
+            envelope.traceparent,
+            envelope.time,
+            tx.now,
+            {
+                tracing.SYSTEM: "kafka", tracing.DESTINATION: item.topic, tracing.EVENT_TYPE: envelope.type,
+                tracing.EVENT_ID: envelope.id, tracing.CASE: envelope.correlation_id,
+                tracing.TENANT: envelope.key.partition(":")[0],
+            },
+        ):  # fmt: skip
+            await self._handlers[envelope.type](tx, item)
+
+    async def _move_cursors(self, tx: Tx, batch: Batch) -> None:
+        places = list(batch)
+        moved = await tx.execute(
+            """UPDATE cursors c SET next_offset = m.next, moved_at = now()
+               FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:fences AS bigint[]),
+                 CAST(:positions AS bigint[]), CAST(:nexts AS bigint[])) AS m(topic, part, fence, position, next)
+               WHERE c.grp = :grp AND c.topic = m.topic AND c.part = m.part AND c.fence = m.fence
+                 AND c.next_offset IS NOT DISTINCT FROM m.position""",
+            grp=self._group,
+            topics=[tp.topic for tp in places],
+            parts=[tp.partition for tp in places],
+            fences=[self._owned.get(tp, -1) for tp in places],
+            positions=[self._position.get(tp) for tp in places],
+            nexts=[batch[tp][-1].offset + 1 for tp in places],
+        )
+        if moved.rowcount != len(places):
+            raise FenceLost(f"{len(places) - moved.rowcount} of {len(places)} cursors moved elsewhere")
+
+    async def _fresh(self, tx: Tx, items: Sequence[Received]) -> list[Received]:
+        if not items:
+            return []
+        days = [item.envelope.time.astimezone(UTC).date() for item in items]
+        rows = await tx.rows(
+            """INSERT INTO inbox (slot, grp, event_id, day)
+               SELECT s, :grp, e, d FROM unnest(
+                 CAST(:slots AS smallint[]), CAST(:events AS uuid[]), CAST(:days AS date[])) AS i(s, e, d) ON CONFLICT DO NOTHING RETURNING event_id::text AS event_id""",
+            grp=self._group,
+            slots=[inbox_slot(item.envelope.time) for item in items],
+            events=[item.envelope.id for item in items],
+            days=days,
+        )
+        left = {row["event_id"] for row in rows}
+        found = []
+        for item in items:
+            if item.envelope.id in left:
+                left.discard(item.envelope.id)
+                found.append(item)
+        return found
+
+    async def _report(self) -> None:
+        """Every few seconds tell Kafka where we are, as a gauge only, and measure the lag."""
+        if monotonic() - self._committed_at < self._settings.commit_to_kafka_seconds or not self._owned:
+            return
+        self._committed_at = monotonic()
+        offsets = {tp: at for tp, at in self._position.items() if at is not None and tp in self._owned}
+        if offsets:
+            # commit() retries without end, so it gets a deadline and its failure is of no consequence.
+            await asyncio.wait([asyncio.ensure_future(self._quietly_commit(offsets))], timeout=5)
+        ends = await self._client.end_offsets(list(self._owned))
+        lag: dict[str, int] = {}
+        for tp, end in ends.items():
+            lag[tp.topic] = lag.get(tp.topic, 0) + max(0, end - (self._position.get(tp) or 0))
+        for topic, count in lag.items():
+            metrics.LAG_MESSAGES.labels(topic).set(count)
+
+    async def _quietly_commit(self, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            await self._client.commit(offsets)  # noqa: DW-commit - Kafka's gauge, not a transaction
+        except KafkaError as error:
+            logger().info("lag gauge not updated", error_type=type(error).__name__)
+
+
+def inbox_slot(at: datetime) -> int:
+    """Return the weekly slot of an event's time; equal for every redelivery of the event."""
+    return int(at.timestamp() // 604_800) % INBOX_SLOTS
+
+
+__all__ = ["Consumer", "FenceLost", "Undecodable", "UnknownType", "inbox_slot"]

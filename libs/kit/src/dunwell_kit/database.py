@@ -1,0 +1,350 @@
+"""The database: one unit of work, one place that commits.
+
+Owns: the pool, the unit of work, and everything a unit of work writes besides state: outbox, timers, effects.
+Refuses: business tables. A unit of work runs in its own shielded task, since a cancelled one could hand a
+connection back to the pool with an open transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dunwell_contracts.catalogue import carried_message
+from dunwell_contracts.envelope import Envelope
+from google.protobuf.message import Message
+from sqlalchemy import CursorResult, RowMapping, text
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.base import Executable
+
+from dunwell_kit import tracing
+from dunwell_kit.clock import Clock
+from dunwell_kit.ids import Ids
+
+T = TypeVar("T")
+# Payers' keys spread over so many independent orders; more would only help more than 16 relays. A database's
+# cursor rows are made with it, so it cannot be changed by a setting.
+SHARD_COUNT = 16
+# Serialisation failure and deadlock: the whole unit of work is run again.
+RETRIED_STATES = frozenset({"40001", "40P01"})
+TRIES = 5
+# Connection trouble, shutdown, too many connections: wait and try later, never a dead letter.
+TRANSIENT_CLASSES = ("08", "53", "57P", "55P03", "25P03")
+
+
+def sqlstate(error: BaseException) -> str:
+    """Return the SQLSTATE an error carries, or an empty string."""
+    original = getattr(error, "orig", None) or error
+    for candidate in (original, getattr(original, "__cause__", None)):
+        state = getattr(candidate, "sqlstate", None) or getattr(candidate, "pgcode", None)
+        if state:
+            return str(state)
+    return ""
+
+
+def is_transient(error: BaseException) -> bool:
+    """True when the same work may succeed later: the database, not the message, is at fault."""
+    if isinstance(error, PoolTimeout | ConnectionError | InterfaceError | asyncio.TimeoutError | OSError):
+        return True
+    if isinstance(error, DBAPIError):
+        state = sqlstate(error)
+        return error.connection_invalidated or state in RETRIED_STATES or state.startswith(TRANSIENT_CLASSES)
+    return False
+
+
+@dataclass(slots=True)
+class _Emitted:
+    topic: str
+    key: str
+    envelope: Envelope | None
+    headers: dict[str, str] | None
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSet:
+    """One timer to arm; the same (case, kind, step) again moves it."""
+
+    case_id: str
+    kind: str
+    due_at: datetime
+    step: str = ""
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    first_span: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRecorded:
+    """One command to perform after the commit; the same (kind, key) again is ignored."""
+
+    kind: str
+    idem_key: str
+    case_id: str
+    payload: Mapping[str, Any]
+    not_before: datetime | None = None
+
+
+class Tx:
+    """One unit of work: state by statements, outputs collected and written in a few batches at its end."""
+
+    def __init__(self, connection: AsyncConnection, database: Database) -> None:
+        self.connection = connection
+        self.clock = database.clock
+        self.ids = database.ids
+        self._database = database
+        self._events: list[_Emitted] = []
+        self._timers: dict[tuple[str, str, str], TimerSet] = {}
+        self._effects: list[EffectRecorded] = []
+        self._cause = ""
+        self._correlation = ""
+
+    def caused_by(self, event_id: str, correlation_id: str = "") -> None:
+        """Name the event being handled: it becomes the cause of what is emitted from here on."""
+        self._cause, self._correlation = event_id, correlation_id
+
+    @property
+    def now(self) -> datetime:
+        """The business instant."""
+        return self.clock.now()
+
+    async def execute(self, statement: str | Executable, **parameters: Any) -> CursorResult[Any]:
+        """Run one statement with named parameters."""
+        prepared = text(statement) if isinstance(statement, str) else statement
+        return await self.connection.execute(prepared, parameters)
+
+    async def rows(self, statement: str | Executable, **parameters: Any) -> Sequence[RowMapping]:
+        """Run one statement and return its rows."""
+        return (await self.execute(statement, **parameters)).mappings().all()
+
+    async def row(self, statement: str | Executable, **parameters: Any) -> RowMapping | None:
+        """Run one statement and return its first row, if any."""
+        return (await self.execute(statement, **parameters)).mappings().first()
+
+    async def value(self, statement: str | Executable, **parameters: Any) -> Any:
+        """Run one statement and return the first column of its first row, or None."""
+        return (await self.execute(statement, **parameters)).scalar()
+
+    def emit(
+        self, message: Message, *, key: str, correlation_id: str = "", causation_id: str = "", subject: str = ""
+    ) -> str:
+        """Publish an event with this unit of work; returns its id.
+
+        Args:
+            key: `<tenant>:<payer>`; events of one key keep their order.
+        """
+        carried = carried_message(message)
+        event_id = str(self.ids.uuid())
+        traceparent, tracestate = tracing.carrier()
+        envelope = Envelope(
+            id=event_id,
+            type=carried.type,
+            source=f"dunwell/{self._database.service}",
+            time=self.clock.now(),
+            key=key,
+            subject=subject,
+            correlation_id=correlation_id or self._correlation,
+            causation_id=causation_id or self._cause,
+            traceparent=traceparent,
+            tracestate=tracestate,
+        )
+        self._events.append(_Emitted(carried.topic, key, envelope, None, message.SerializeToString(deterministic=True)))
+        return event_id
+
+    def emit_raw(self, topic: str, key: str, headers: Mapping[str, str], payload: bytes) -> None:
+        """Publish a record as it is: for dead letters."""
+        self._events.append(_Emitted(topic, key, None, dict(headers), payload))
+
+    def set_timer(self, timer: TimerSet) -> None:
+        """Arm or move a timer with this unit of work."""
+        self._timers[timer.case_id, timer.kind, timer.step] = timer
+
+    async def cancel_timers(self, case_id: str, kind: str | None = None) -> int:
+        """Cancel the pending timers of a case, all or of one kind; returns how many."""
+        for identity in [i for i in self._timers if i[0] == case_id and kind in (None, i[1])]:
+            del self._timers[identity]
+        done = await self.execute(
+            "UPDATE timers SET state='canceled', changed_at=now() WHERE case_id=:case_id"
+            " AND state IN ('pending','leased') AND (CAST(:kind AS text) IS NULL OR kind=:kind)",
+            case_id=case_id,
+            kind=kind,
+        )
+        return done.rowcount
+
+    def record_effect(self, effect: EffectRecorded) -> None:
+        """Record a command to be performed after the commit."""
+        self._effects.append(effect)
+
+    async def flush(self) -> None:
+        """Write what was collected; called once, by the database, before the commit."""
+        if self._timers:
+            await self._write_timers()
+        if self._effects:
+            await self._write_effects()
+        if self._events:
+            await self._write_events()
+
+    async def _write_timers(self) -> None:
+        traceparent, _ = tracing.carrier()
+        rows = sorted(self._timers.values(), key=lambda t: (t.case_id, t.kind, t.step))
+        await self.execute(
+            """INSERT INTO timers (case_id, kind, step, due_at, payload, first_span, armed_by)
+               SELECT c, k, s, d, p, f, :armed FROM unnest(CAST(:cases AS text[]), CAST(:kinds AS text[]),
+                 CAST(:steps AS text[]), CAST(:dues AS timestamptz[]), CAST(:payloads AS jsonb[]),
+                 CAST(:firsts AS text[])) AS t(c, k, s, d, p, f)
+               ON CONFLICT (case_id, kind, step) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,
+                 state = 'pending', tries = 0, fence = timers.fence + 1,
+                 armed_by = excluded.armed_by, changed_at = now()""",
+            armed=traceparent,
+            cases=[t.case_id for t in rows],
+            kinds=[t.kind for t in rows],
+            steps=[t.step for t in rows],
+            dues=[t.due_at for t in rows],
+            payloads=[json.dumps(dict(t.payload)) for t in rows],
+            firsts=[t.first_span for t in rows],
+        )
+
+    async def _write_effects(self) -> None:
+        traceparent, _ = tracing.carrier()
+        await self.execute(
+            """INSERT INTO effects (kind, idem_key, case_id, payload, not_before, traceparent)
+               SELECT k, i, c, p, coalesce(n, '-infinity'), :traceparent
+               FROM unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:cases AS text[]),
+                 CAST(:payloads AS jsonb[]), CAST(:starts AS timestamptz[])) AS t(k, i, c, p, n)
+               ON CONFLICT (kind, idem_key) DO NOTHING""",
+            traceparent=traceparent,
+            kinds=[e.kind for e in self._effects],
+            keys=[e.idem_key for e in self._effects],
+            cases=[e.case_id for e in self._effects],
+            payloads=[json.dumps(dict(e.payload)) for e in self._effects],
+            starts=[e.not_before for e in self._effects],
+        )
+
+    async def _write_events(self) -> None:
+        counts: dict[str, int] = {}
+        for event in self._events:
+            counts[event.key] = counts.get(event.key, 0) + 1
+        keys = sorted(counts)
+        # The row lock taken here keeps events of one key in commit order; sorted, so that no two units deadlock.
+        locked = await self.rows(
+            """INSERT INTO aggregates AS a (agg_key, version)
+               SELECT k, n FROM unnest(CAST(:keys AS text[]), CAST(:counts AS bigint[])) AS t(k, n) ORDER BY k
+               ON CONFLICT (agg_key) DO UPDATE SET version = a.version + excluded.version
+               RETURNING agg_key, version""",
+            keys=keys,
+            counts=[counts[k] for k in keys],
+        )
+        last = {row["agg_key"]: row["version"] - counts[row["agg_key"]] for row in locked}
+        columns: dict[str, list[Any]] = {
+            n: [] for n in ("shard", "event", "key", "version", "topic", "headers", "payload")
+        }
+        for event in self._events:
+            last[event.key] += 1
+            version = last[event.key]
+            columns["shard"].append(zlib.crc32(event.key.encode()) % SHARD_COUNT)
+            columns["event"].append(event.envelope.id if event.envelope else str(self.ids.uuid()))
+            columns["key"].append(event.key)
+            columns["version"].append(version)
+            columns["topic"].append(event.topic)
+            columns["headers"].append(
+                json.dumps(event.headers if event.envelope is None else _numbered(event.envelope, version))
+            )
+            columns["payload"].append(event.payload)
+        await self.execute(
+            """INSERT INTO outbox (shard, event_id, agg_key, agg_version, topic, headers, payload)
+               SELECT * FROM unnest(CAST(:shard AS smallint[]), CAST(:event AS uuid[]), CAST(:key AS text[]),
+                 CAST(:version AS bigint[]), CAST(:topic AS text[]), CAST(:headers AS jsonb[]),
+                 CAST(:payload AS bytea[]))""",
+            **columns,
+        )
+
+
+def _numbered(envelope: Envelope, version: int) -> dict[str, str]:
+    headers = {name: value.decode() for name, value in envelope.headers()}
+    headers["ce_sequence"] = str(version).zfill(20)
+    return headers
+
+
+class Database:
+    """A service's own database."""
+
+    def __init__(self, url: str, *, service: str, clock: Clock, ids: Ids, pool_size: int = 8) -> None:
+        self.service, self.clock, self.ids = service, clock, ids
+        # Set after each commit that wrote events or effects: relay and effects look at once instead of polling.
+        self.wrote_events = asyncio.Event()
+        self.wrote_effects = asyncio.Event()
+        self.engine: AsyncEngine = create_async_engine(
+            asyncpg_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={
+                "server_settings": {
+                    "application_name": f"dunwell-{service}",
+                    "idle_in_transaction_session_timeout": "15000",
+                    "statement_timeout": "10000",
+                    "lock_timeout": "3000",
+                    "timezone": "UTC",
+                    "jit": "off",
+                },
+                "timeout": 5,
+            },
+        )
+
+    async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Run a unit of work and commit it; deadlocks and serialisation failures run it again.
+
+        Survives the caller's cancellation: the unit of work ends before the cancellation goes on.
+        """
+        task = asyncio.ensure_future(self._tried(work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    async def _tried(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                return await self._once(work)
+            except DBAPIError as error:
+                if not left or sqlstate(error) not in RETRIED_STATES:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _once(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        async with self.engine.connect() as connection:
+            tx = Tx(connection, self)
+            result = await work(tx)
+            await tx.flush()
+            await connection.commit()
+        if tx._events:
+            self.wrote_events.set()
+        if tx._effects:
+            self.wrote_effects.set()
+        return result
+
+    async def read(self, statement: str | Executable, **parameters: Any) -> Sequence[RowMapping]:
+        """Run one read-only statement in its own transaction and return its rows."""
+
+        async def work(tx: Tx) -> Sequence[RowMapping]:
+            return await tx.rows(statement, **parameters)
+
+        return await self.transact(work)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def asyncpg_url(url: str) -> str:
+    """Return a URL that SQLAlchemy opens with asyncpg."""
+    scheme, _, rest = url.partition("://")
+    return url if "+" in scheme else f"postgresql+asyncpg://{rest}"

@@ -1,0 +1,1 @@
+"""Issuer and payer models: pure, seeded, shared by sandbox and back-test."""

@@ -1,0 +1,1 @@
+"""Measures whether it worked: fact log, read models, KPIs."""

@@ -1,0 +1,1 @@
+"""Takes gateways' webhooks, durably, and tells what happened as canonical events."""

@@ -1,0 +1,1 @@
+"""Keeps the books: append-only double entry of receivables."""

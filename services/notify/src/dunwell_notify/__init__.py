@@ -1,0 +1,1 @@
+"""Decides what to say to the payer, when and on which channel, and says it."""

@@ -1,0 +1,1 @@
+"""Decides when and how to charge again, and charges."""

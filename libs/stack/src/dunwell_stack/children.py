@@ -3,6 +3,7 @@
 Owns: start, stop, ports. Refuses: knowing what the process is for.
 """
 
+# ruff: noqa: S603 - the caller's program is the purpose, never a shell's
 from __future__ import annotations
 
 import os
@@ -89,18 +90,6 @@ def demand_free(port: int, part: str, variable: str) -> None:
             raise StackUnavailable(
                 f"{part} cannot start: port {port} is taken by {holder}; end it or set {variable}"
             ) from error
-
-
-def wait_until_serving(process: subprocess.Popen[bytes], port: int, *, what: str, log: Path, seconds: float) -> None:
-    """Wait until a process accepts connections; StackUnavailable when it dies or takes too long."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        check_alive(process, what=what, log=log, deadline=deadline)
-        time.sleep(0.03)
 
 
 def check_alive(process: subprocess.Popen[bytes], *, what: str, log: Path, deadline: float) -> None:

@@ -32,6 +32,7 @@ class StackChoice:
         kafka_port: Port asked for, or None.
         postgres_port: Port asked for, or None.
         cache_dir: Where downloads are kept, or None for `cache` in the data directory.
+        wheels_only: Take Java and Postgres from the wheels though the machine has its own, as on a bare one.
     """
 
     way: Way
@@ -40,6 +41,7 @@ class StackChoice:
     kafka_port: int | None = None
     postgres_port: int | None = None
     cache_dir: Path | None = None
+    wheels_only: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> StackChoice:
@@ -59,6 +61,7 @@ class StackChoice:
             kafka_port=port_from(environment, "DUNWELL_KAFKA_PORT"),
             postgres_port=port_from(environment, "DUNWELL_POSTGRES_PORT"),
             cache_dir=Path(cache) if cache else None,
+            wheels_only=environment.get("DUNWELL_WHEELS_ONLY") == "1",
         )
 
 

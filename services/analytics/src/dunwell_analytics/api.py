@@ -1,0 +1,50 @@
+"""The routes of analytics: read-only, but for the rebuild."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from dunwell_kit.database import Database
+from fastapi import APIRouter, Query
+
+from dunwell_analytics import store, views
+
+DEFAULT_TENANT = "default"
+Tenant = Annotated[str, Query(max_length=64)]
+
+
+def routes(database: Database) -> APIRouter:
+    """Return the routes of analytics."""
+    router = APIRouter(prefix="/v1", tags=["analytics"])
+
+    @router.get("/kpis")
+    async def kpis(
+        tenant: Tenant = DEFAULT_TENANT,
+        by: Annotated[list[str] | None, Query()] = None,
+        first: date | None = None,
+        last: date | None = None,
+        as_of: date | None = None,
+    ) -> dict[str, Any]:
+        until = as_of or database.clock.now().date()
+        since = first or until - timedelta(days=365)
+        return await views.figures(database, tenant, by or [], since, last or until, until)
+
+    @router.get("/cases/{case_id}/timeline")
+    async def timeline(case_id: str) -> list[dict[str, Any]]:
+        return await views.timeline(database, case_id)
+
+    @router.get("/case-counts")
+    async def case_counts(tenant: Tenant = DEFAULT_TENANT) -> dict[str, int]:
+        return await views.case_counts(database, tenant)
+
+    @router.get("/experiments/{experiment}")
+    async def experiment(experiment: str, tenant: Tenant = DEFAULT_TENANT) -> dict[str, Any]:
+        return {"experiment": experiment, **asdict(await views.arms(database, tenant, experiment))}
+
+    @router.post("/rebuild", status_code=202)
+    async def rebuild() -> dict[str, int]:
+        return {"cases": await database.transact(store.mark_all_stale)}
+
+    return router

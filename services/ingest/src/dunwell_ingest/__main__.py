@@ -1,0 +1,5 @@
+"""`python -m dunwell_ingest`."""
+
+from dunwell_ingest.main import run
+
+run()

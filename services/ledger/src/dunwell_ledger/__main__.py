@@ -1,0 +1,5 @@
+"""`python -m dunwell_ledger`."""
+
+from dunwell_ledger.main import run
+
+run()

@@ -1,0 +1,5 @@
+"""`python -m dunwell_notify`."""
+
+from dunwell_notify.main import run
+
+run()

@@ -74,8 +74,8 @@ class Timers:
             await asyncio.sleep(self._poll)
             return
         until = monotonic() + self._poll
-        while self._database.clock.now() == seen and monotonic() < until:
-            await asyncio.sleep(VIRTUAL_POLL_SECONDS)  # noqa: ASYNC110 - the clock is a file, not an event
+        while self._database.clock.now() == seen and monotonic() < until:  # noqa: ASYNC110 - the clock is a file
+            await asyncio.sleep(VIRTUAL_POLL_SECONDS)  
 
     async def turn(self) -> int:
         """Claim what is due and fire it; returns how many were claimed."""

@@ -80,6 +80,7 @@ async def test_a_taken_port_starts_nothing(tmp_path, choice, stack):
         async with running_stack(tmp_path, kafka_port=taken, choice=choice):
             pass
     assert processes_with(str(tmp_path)) == []
+    Stack(tmp_path, choice=choice).erase()
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,359 @@
+"""The base world: hidden reasons, bank balances and issuers that follow a calibrated model.
+
+Owns: the answer to every charge. Refuses: policies; it never learns who asks.
+The model, its parameters and the totals it is calibrated to are described in this package's README.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import overload
+
+from dunwell_worlds import paydays, zones
+from dunwell_worlds.draws import Population, population
+from dunwell_worlds.fees import ChargeLog
+from dunwell_worlds.hashing import key, uniform
+from dunwell_worlds.issuers import Issuers
+from dunwell_worlds.latents import Latents, latents
+from dunwell_worlds.observed import Codes
+from dunwell_worlds.parameters import (
+    AUTH,
+    BASE,
+    BLOCK,
+    EXPIRED,
+    FUNDINGS,
+    HARD,
+    LIMIT,
+    NETWORKS,
+    NSF,
+    OUTAGE,
+    PLACES,
+    REASONS,
+    REVOKED,
+    RISK,
+    TENANTS,
+    Parameters,
+)
+from dunwell_worlds.past import Past, past, past_declines
+from dunwell_worlds.payers import CHANNELS, TONES, Payer
+from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PayerAction
+
+HOUR = 3600
+_NEVER = (HARD, REVOKED, AUTH)
+
+
+@dataclass(slots=True)
+class _Live:
+    """What has happened to one invoice so far."""
+
+    payer: Payer
+    log: ChargeLog
+    last: int
+    approved: bool = False
+
+
+class BaseWorld:
+    """A world of failed card renewals; equal arguments make equal worlds.
+
+    Args:
+        seed: Any integer.
+        invoices: How many failed invoices, >= 0.
+        parameters: The variant.
+        start: First day on which an invoice may fall due.
+        days: Length of the span of due dates.
+    """
+
+    horizon = timedelta(days=30)
+
+    def __init__(
+        self,
+        seed: int,
+        invoices: int,
+        parameters: Parameters = BASE,
+        *,
+        start: date = date(2025, 7, 1),
+        days: int = 365,
+    ) -> None:
+        if invoices < 0:
+            raise ValueError(f"a world needs 0 or more invoices, not {invoices}")
+        self.name = parameters.name
+        self.seed = seed
+        self._count = invoices
+        people = population(seed, invoices, parameters, start, days)
+        self._past: Past = past(seed, people, parameters)
+        self._past_declines = past_declines()
+        self._latents: Latents = latents(seed, people, parameters)
+        self._issuers = Issuers(seed, parameters, start, days)
+        self._codes = Codes(seed, parameters, start)
+        self._luck = key(seed, "approval")
+        self._second_route = key(seed, "second route")
+        table, _, _ = paydays.variants(parameters.calendar)
+        self._last_payday = table
+        self._take(people)
+        self._live: dict[int, _Live] = {}
+
+    def _take(self, people: Population) -> None:
+        """Keep the population as lists: one element is read far faster than from an array."""
+        self._reason: list[int] = people.reason.tolist()
+        self._network: list[int] = people.network.tolist()
+        self._funding: list[int] = people.funding.tolist()
+        self._amount: list[int] = people.amount_minor.tolist()
+        self._issuer: list[int] = people.issuer.tolist()
+        self._place: list[int] = people.place.tolist()
+        self._tenant: list[int] = people.tenant.tolist()
+        self._due: list[int] = people.due.tolist()
+        self._failed: list[int] = people.failed.tolist()
+        self._usual: list[int] = people.usual_hour.tolist()
+        self._line: list[bool] = people.credit_line.tolist()
+        self._variant: list[int] = people.variant.tolist()
+        self._posting: list[int] = people.posting_hour.tolist()
+        self._funds: list[float] = people.funds.tolist()
+        self._tau: list[float] = people.tau_hours.tolist()
+        self._noise = people.noise
+        self._q: list[float] = people.risk_q.tolist()
+        self._engagement: list[float] = people.engagement.tolist()
+
+    # What a policy may see.
+
+    def failures(self) -> Sequence[FailedInvoice]:
+        """Return every failed invoice; each is built when it is read."""
+        return _Failures(self, range(self._count))
+
+    def invoice(self, index: int) -> FailedInvoice:
+        """Return one failed invoice by its number."""
+        country, zone, _ = PLACES[self._place[index]]
+        tenant, _, routes = TENANTS[self._tenant[index]]
+        failed = datetime.fromtimestamp(self._failed[index], UTC)
+        return FailedInvoice(
+            invoice_id=f"in_{self.seed}_{index}",
+            payer_id=f"pay_{self.seed}_{index}",
+            tenant_id=tenant,
+            amount_minor=self._amount[index],
+            currency="USD",
+            timezone=zone,
+            due_at=datetime.fromtimestamp(self._due[index], UTC),
+            failed_at=failed,
+            gateway="stripe",
+            routes=routes,
+            instruments=(
+                Instrument(
+                    instrument_id=f"pm_{self.seed}_{index}",
+                    kind="card",
+                    network=NETWORKS[self._network[index]],
+                    funding=FUNDINGS[self._funding[index]],
+                    issuer_id=f"iss_{self._issuer[index]:02d}",
+                    country=country,
+                    expires=self._expires(index, failed),
+                ),
+            ),
+            decline=self._first_decline(index),
+            history=self._past.of(index, self._past_declines),
+        )
+
+    def _expires(self, index: int, failed: datetime) -> tuple[int, int]:
+        """Return a month that has passed when the card expired, else one in the next four years."""
+        months = failed.year * 12 + failed.month - 1
+        spread = int(uniform(key(self.seed, "expiry"), index) * 48)
+        months += -1 - spread % 2 if self._reason[index] == EXPIRED and spread % 4 else 1 + spread
+        return months // 12, months % 12 + 1
+
+    def _first_decline(self, index: int) -> Decline:
+        code = self._codes.code(index, self._reason[index], self._failed[index], first=True)
+        return self._decline(index, code, self._failed[index])
+
+    def _decline(self, index: int, code: str, second: int) -> Decline:
+        clear = self._latents.clear[index]
+        if self._reason[index] == NSF and not self._line[index]:
+            clear = self._next_payday(index, second)
+        return self._codes.decline(index, code, NETWORKS[self._network[index]], self._reason[index], second, clear)
+
+    # What banks answer.
+
+    def attempt(
+        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
+    ) -> AttemptResult:
+        """Charge once.
+
+        Raises:
+            ValueError: Unknown invoice, instrument, route or initiator; a naive instant; a step back in time.
+        """
+        index = self._index(invoice_id)
+        if instrument_id != f"pm_{self.seed}_{index}":
+            raise ValueError(f"invoice {invoice_id!r} has no instrument {instrument_id!r}")
+        if route not in TENANTS[self._tenant[index]][2]:
+            raise ValueError(f"invoice {invoice_id!r} has no route {route!r}")
+        if initiator not in ("merchant", "payer"):
+            raise ValueError(f"unknown initiator {initiator!r}")
+        second = self._second(at)
+        live = self._entered(index, second)
+        network = NETWORKS[self._network[index]]
+        if live.approved or (live.payer.paid_at is not None and live.payer.paid_at <= second):
+            return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
+        probability = self._probability(index, second, route, live)
+        if self._reason[index] == BLOCK and route != "stripe" and not live.payer.works(second):
+            luck = uniform(self._second_route, index)  # a second processor is accepted once and for all, or never
+        else:
+            luck = uniform(self._luck, index, second // HOUR)
+        if luck < probability:
+            live.approved = True
+            return AttemptResult(True, None, live.log.sent(second, network, None, None))
+        decline = self._decline(index, self._refusal_code(index, second), second)
+        live.payer.saw_refusal(second)
+        return AttemptResult(False, decline, live.log.sent(second, network, decline.network_code, decline.advice_code))
+
+    def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
+        """Return the true chance of approval at an instant, given the charges so far."""
+        index = self._index(invoice_id)
+        second = self._second(at)
+        live = self._live.get(index) or self._new(index)
+        return 0.0 if live.approved else self._probability(index, second, route, live)
+
+    def hidden_reason(self, invoice_id: str) -> str:
+        """Return the true reason of the failure."""
+        return REASONS[self._reason[self._index(invoice_id)]]
+
+    def _probability(self, index: int, second: int, route: str, live: _Live) -> float:
+        hour = second // HOUR
+        local = self._local(index, second)
+        local_hour = local % 86400 // HOUR
+        issuer = self._issuer[index]
+        if self._issuers.down(issuer, hour):
+            return 0.01
+        factor = self._issuers.factor(issuer, hour, local_hour)
+        if live.payer.works(second):
+            return 0.97 * factor
+        return min(0.99, self._by_reason(index, second, local, local_hour, route, live) * factor)
+
+    def _by_reason(self, index: int, second: int, local: int, local_hour: int, route: str, live: _Live) -> float:
+        reason = self._reason[index]
+        if reason in _NEVER:
+            return 0.0
+        if reason == NSF and not self._line[index]:
+            return 0.95 if self._balance(index, second, local) >= 1 else 0.0
+        if reason == RISK:
+            near = min((local_hour - self._usual[index]) % 24, (self._usual[index] - local_hour) % 24) <= 3
+            chance = self._q[index] * (1.25 if near else 0.9) * 0.93**live.log.count
+            last = live.log.last_second or self._failed[index]
+            return chance * (0.35 if second - last < 20 * HOUR else 1.0)
+        if reason == BLOCK:
+            return 0.25 if route != TENANTS[self._tenant[index]][2][0] else 0.004
+        cleared = second >= self._latents.clear[index]
+        if reason == NSF:
+            return (0.15 if second >= self._latents.refill[index] else 0.93) if cleared else 0.02
+        before, after = {LIMIT: (0.02, 0.85), OUTAGE: (0.02, 0.94), EXPIRED: (0.0, 0.9)}[reason]
+        return after if cleared else before
+
+    def _balance(self, index: int, second: int, local: int) -> float:
+        """Return the money on the account, in invoices."""
+        day, hour = local // 86400, local % 86400 / HOUR
+        posting = self._posting[index]
+        effective = day if hour > posting else day - 1
+        last = int(self._last_payday[self._variant[index], effective - paydays.FIRST_DAY])
+        age = (day - last) * 24 + hour - posting
+        block = min(61, max(0, (second - self._failed[index]) // (12 * HOUR)))
+        return self._funds[index] * math.exp(-age / self._tau[index]) + float(self._noise[index, block])
+
+    def _next_payday(self, index: int, second: int) -> float:
+        days = self._last_payday[self._variant[index]]
+        today = self._local(index, second) // 86400 - paydays.FIRST_DAY
+        ahead = bisect_right(days[today : today + 40].tolist(), int(days[today]))
+        return second + ahead * 86400.0
+
+    def _refusal_code(self, index: int, second: int) -> str:
+        local_hour = self._local(index, second) % 86400 // HOUR
+        issuer = self._issuer[index]
+        if self._issuers.down(issuer, second // HOUR) or self._issuers.maintained(issuer, local_hour):
+            return "91"
+        return self._codes.code(index, self._reason[index], second, first=False)
+
+    # What payers do.
+
+    def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:
+        """Let a message reach the payer; ValueError on an unknown channel or tone."""
+        if channel not in CHANNELS:
+            raise ValueError(f"unknown channel {channel!r}; known: {', '.join(CHANNELS)}")
+        if tone not in TONES:
+            raise ValueError(f"unknown tone {tone!r}; known: {', '.join(TONES)}")
+        index = self._index(invoice_id)
+        second = self._second(at)
+        self._entered(index, second).payer.read(second, channel, tone, kind)
+
+    def payer_actions(self, invoice_id: str, after: datetime, until: datetime) -> Sequence[PayerAction]:
+        """Return what the payer does in (after, until], oldest first."""
+        live = self._live.get(self._index(invoice_id))
+        if live is None or not live.payer.messages:
+            return ()
+        if not live.approved:
+            live.payer.advance(self._second(until))
+        return tuple(action for action in live.payer.actions if after < action.at <= until)
+
+    # Bookkeeping.
+
+    def _index(self, invoice_id: str) -> int:
+        prefix, _, tail = invoice_id.rpartition("_")
+        if prefix != f"in_{self.seed}" or not tail.isdecimal() or int(tail) >= self._count:
+            raise ValueError(f"this world has no invoice {invoice_id!r}")
+        return int(tail)
+
+    def _second(self, at: datetime) -> int:
+        if at.tzinfo is None:
+            raise ValueError(f"{at.isoformat()} is naive; instants are aware UTC")
+        return int(at.timestamp())
+
+    def _new(self, index: int) -> _Live:
+        failed = self._failed[index]
+        payer = Payer(
+            reason=REASONS[self._reason[index]],
+            engagement=self._engagement[index],
+            failed=failed,
+            offset=zones.offset_seconds(PLACES[self._place[index]][1], failed),
+            seed=self.seed,
+            subject=index,
+        )
+        first = self._first_decline(index)
+        return _Live(payer, ChargeLog(first.network_code, first.advice_code, failed), failed)
+
+    def _entered(self, index: int, second: int) -> _Live:
+        """Return the invoice's state after moving it on to an instant."""
+        live = self._live.get(index)
+        if live is None:
+            live = self._live[index] = self._new(index)
+        if second < live.last:
+            raise ValueError(f"calls about one invoice come in time order; {second} is before {live.last}")
+        live.last = second
+        if live.payer.messages:
+            live.payer.advance(second)
+        return live
+
+    def _local(self, index: int, second: int) -> int:
+        return second + zones.offset_seconds(PLACES[self._place[index]][1], second)
+
+
+class _Failures(Sequence[FailedInvoice]):
+    """The invoices of a world, built one at a time: 100,000 with their past would fill the memory."""
+
+    def __init__(self, world: BaseWorld, numbers: range) -> None:
+        self._world, self._numbers = world, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> FailedInvoice: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[FailedInvoice]: ...
+    def __getitem__(self, at: int | slice) -> FailedInvoice | Sequence[FailedInvoice]:
+        if isinstance(at, slice):
+            return _Failures(self._world, self._numbers[at])
+        return self._world.invoice(self._numbers[at])
+
+
+def make(
+    seed: int, invoices: int, *, start: date = date(2025, 7, 1), days: int = 365, parameters: Parameters = BASE
+) -> BaseWorld:
+    """Return the base world; `start` and `days` bound the due dates."""
+    return BaseWorld(seed, invoices, parameters, start=start, days=days)

@@ -1,0 +1,37 @@
+"""Chance that depends on the question alone, so that every policy meets the same luck.
+
+Owns: hashing (seed, invoice, concern, counter) to a number. Refuses: generators with a state.
+Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (the finalizer).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+_MASK = (1 << 64) - 1
+_SCALE = 1.0 / (1 << 64)
+
+
+def mixed(value: int) -> int:
+    """Return 64 well-stirred bits of an integer."""
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def key(seed: int, concern: str) -> int:
+    """Return the 64-bit key of one concern of one world."""
+    return mixed((seed & _MASK) ^ mixed(zlib.crc32(concern.encode())))
+
+
+def uniform(concern_key: int, subject: int, counter: int = 0) -> float:
+    """Return a number in [0, 1) that depends on the three arguments alone."""
+    return mixed(concern_key ^ mixed((subject << 24) ^ counter)) * _SCALE
+
+
+def generator(seed: int, concern: str) -> np.random.Generator:
+    """Return the generator that draws one concern for all invoices at once, in invoice order."""
+    return np.random.default_rng([seed & _MASK, zlib.crc32(concern.encode())])

@@ -1,0 +1,69 @@
+"""What a refusal says: a code that hints at the hidden reason and often hides it.
+
+Owns: the codes. Refuses: whether a charge is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from dunwell_worlds.hashing import key, mixed, uniform
+from dunwell_worlds.issuers import DRIFT_DAYS
+from dunwell_worlds.parameters import ADVICE_HOURS, CODES, GATEWAY_CODES, HARD, NSF, Parameters
+from dunwell_worlds.paydays import EPOCH
+from dunwell_worlds.protocol import Decline
+
+# A refused charge repeats the first code this often; otherwise the issuer answers anew.
+_PERSISTENCE = 0.8
+_RIGHT_INTERVAL = 0.5
+_HARD_ADVICE = 0.7
+# Every 60 days one reason's answers drift: this share of them turns into 05.
+_DRIFT_SHARE = 0.10
+
+
+class Codes:
+    """The codes of one world; `second` is seconds since 1970."""
+
+    def __init__(self, seed: int, parameters: Parameters, start: date) -> None:
+        self._first, self._again = key(seed, "first code"), key(seed, "code again")
+        self._fresh, self._advice = key(seed, "fresh code"), key(seed, "advice")
+        self._drift = key(seed, "code drift")
+        self._start = (start - EPOCH).days
+        self._rows = parameters.codes
+
+    def code(self, index: int, reason: int, second: int, *, first: bool) -> str:
+        """Return the network code of a refusal."""
+        if not first and uniform(self._again, index, second // 3600) >= _PERSISTENCE:
+            return self._pick(index, reason, second, uniform(self._fresh, index, second // 3600))
+        return self._pick(index, reason, second, uniform(self._first, index))
+
+    def _pick(self, index: int, reason: int, second: int, luck: float) -> str:
+        epoch = (second // 86400 - self._start) // DRIFT_DAYS
+        if mixed(self._drift ^ epoch) % len(CODES) == reason and uniform(self._drift, index, epoch) < _DRIFT_SHARE:
+            return "05"
+        for code, share in self._rows[reason]:
+            luck -= share
+            if luck < 0:
+                return code
+        return self._rows[reason][-1][0]
+
+    def decline(self, index: int, code: str, network: str, reason: int, second: int, clear: float) -> Decline:
+        """Return the whole refusal, with Mastercard's advice where it gives one."""
+        names = GATEWAY_CODES[code]
+        gateway_code = names[mixed(self._first ^ index) % len(names)]
+        advice = None
+        if network == "mastercard":
+            luck = uniform(self._advice, index, second // 3600)
+            if code == "51":
+                advice = self._interval(luck, second, clear, truthful=reason == NSF)
+            elif reason == HARD and luck < _HARD_ADVICE:
+                advice = "03"
+        return Decline(gateway_code, code, advice, None)
+
+    @staticmethod
+    def _interval(luck: float, second: int, clear: float, *, truthful: bool) -> str:
+        """Return the interval that rounds the true clearing time in half of the cases, any other in the rest."""
+        if truthful and luck < _RIGHT_INTERVAL:
+            hours = (clear - second) / 3600
+            return min(ADVICE_HOURS, key=lambda row: abs(row[1] - hours))[0]
+        return ADVICE_HOURS[int(luck * 1e6) % len(ADVICE_HOURS)][0]

@@ -1,0 +1,55 @@
+"""Local time for whole arrays: offsets of a zone, looked up by the hour.
+
+Owns: UTC <-> local hours since 1970. Refuses: `datetime` objects; callers convert at the edge.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The span for which offsets are tabulated; worlds live inside it with two years of history.
+_FIRST, _LAST = datetime(2019, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+
+
+@cache
+def _transitions(name: str) -> tuple[list[int], list[int]]:
+    """Return the UTC seconds at which an offset starts, and that offset in seconds."""
+    zone = ZoneInfo(name)
+
+    def offset(at: datetime) -> int:
+        return int((at.astimezone(zone).utcoffset() or timedelta(0)).total_seconds())
+
+    starts, offsets = [int(_FIRST.timestamp())], [offset(_FIRST)]
+    day = _FIRST
+    while day < _LAST:
+        following = day + timedelta(days=1)
+        if offset(following) != offsets[-1]:
+            # Offsets change on whole hours of UTC or on halves of them.
+            step = day
+            while offset(step) == offsets[-1]:
+                step += timedelta(minutes=30)
+            starts.append(int(step.timestamp()))
+            offsets.append(offset(step))
+        day = following
+    return starts, offsets
+
+
+def offset_seconds(name: str, utc_second: int) -> int:
+    """Return the zone's offset from UTC at an instant, in seconds."""
+    starts, offsets = _transitions(name)
+    return offsets[max(0, bisect_right(starts, utc_second) - 1)]
+
+
+def utc_seconds(name: str, local_seconds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return UTC seconds of local wall-clock seconds; a skipped hour moves on, a doubled one is its first."""
+    starts, offsets = _transitions(name)
+    bounds, shifts = np.array(starts), np.array(offsets)
+    guess = local_seconds - shifts[np.maximum(0, np.searchsorted(bounds, local_seconds, side="right") - 1)]
+    at = np.maximum(0, np.searchsorted(bounds, guess, side="right") - 1)
+    return np.asarray(local_seconds - shifts[at], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Decisions: pure functions, one file per kind of message."""

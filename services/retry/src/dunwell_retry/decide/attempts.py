@@ -1,0 +1,107 @@
+"""Attempts: asked again at fire time, charged once, learned from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from dunwell_retry.decide.outputs import (
+    AttemptAt,
+    Charge,
+    Decided,
+    Skipped,
+    Why,
+)
+from dunwell_retry.decide.planning import exhausted, replan
+from dunwell_retry.machines import moved
+from dunwell_retry.machines.case import TRANSITIONS, CaseState
+from dunwell_retry.model import Decline, Method, Situation
+from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.rules.model import Attempt, Initiator, Verdict
+
+
+def due(situation: Situation, policy: RetryPolicy, *, due_at: datetime, now: datetime) -> Decided:
+    """An attempt is due: the rule gate is asked again, with all that has happened since it was planned."""
+    case = situation.case
+    if case.state is not CaseState.WAITING:
+        return Decided(case)
+    method = _chosen(situation)
+    initiator = Initiator.PAYER if case.payer_fixed else Initiator.MERCHANT
+    verdict = policy.gate(_attempt(situation, method, initiator, policy, now), situation.history)
+    if not verdict.permit:
+        return _refused(situation, verdict, policy, due_at=due_at, now=now)
+    number = case.attempt_numbers + 1
+    charging = replace(case, state=moved(TRANSITIONS, case.state, "charge"), attempt_numbers=number)
+    planned = case.plan.attempts[0].why if case.plan and case.plan.attempts else "An operator asked for it."
+    why = Why(verdict.rule, planned, (case.decline.data_edition, *verdict.sources[:3]), case.assignment.policy)
+    return Decided(charging, (Charge(number, method, initiator.value, verdict, why),))
+
+
+def _chosen(situation: Situation) -> Method:
+    plan = situation.case.plan
+    wanted = plan.attempts[0].instrument_id if plan and plan.attempts else ""
+    return next((m for m in situation.methods if m.instrument_id == wanted), situation.methods[0])
+
+
+def _attempt(situation: Situation, method: Method, initiator: Initiator, policy: RetryPolicy, now: datetime) -> Attempt:
+    case = situation.case
+    return Attempt(
+        at=now,
+        invoice_id=case.place.invoice_id,
+        amount_minor=case.amount_minor,
+        currency=case.currency,
+        initiator=initiator,
+        gateway=case.place.gateway,
+        instrument=method.for_rules(),
+        merchant_country=policy.merchant_country,
+        first_presented_at=case.failed_at if method.kind == "bank_debit" else None,
+        blocks=situation.blocks,
+        caps=policy.caps,
+    )
+
+
+def _refused(
+    situation: Situation, verdict: Verdict, policy: RetryPolicy, *, due_at: datetime, now: datetime
+) -> Decided:
+    case = situation.case
+    skipped = Skipped(due_at, Why(verdict.rule, verdict.reason, verdict.sources[:3], case.assignment.policy))
+    if verdict.not_before is not None and case.deadline_at is not None and verdict.not_before < case.deadline_at:
+        return Decided(case, (skipped, AttemptAt(verdict.not_before)))
+    decided = replan(situation, policy, now=now, cause=verdict.rule)
+    return Decided(decided.case, (skipped, *decided.outputs))
+
+
+def declined(situation: Situation, decline: Decline, policy: RetryPolicy, *, now: datetime, cause: str) -> Decided:
+    """Our attempt was refused: it taught something, so what is left is planned anew."""
+    case = replace(
+        situation.case,
+        state=moved(TRANSITIONS, situation.case.state, "decline"),
+        decline=decline,
+        attempts=situation.case.attempts + 1,
+        payer_fixed=False,
+    )
+    if case.deadline_at is not None and case.deadline_at <= now:
+        return exhausted(case, now, "retry.deadline", "The last attempt was refused and the time for recovery is over.")
+    return replan(replace(situation, case=case), policy, now=now, cause=cause)
+
+
+def withdrawn(situation: Situation, policy: RetryPolicy, *, now: datetime, cause: str, why: str) -> Decided:
+    """Our attempt was never made, or the gateway knows nothing of it: plan anew, its number stays used."""
+    case = replace(situation.case, state=moved(TRANSITIONS, situation.case.state, "withdraw"))
+    if case.deadline_at is not None and case.deadline_at <= now:
+        return exhausted(case, now, "retry.deadline", f"The time for recovery is over. {why}".strip())
+    return replan(replace(situation, case=case), policy, now=now, cause=cause)
+
+
+def lost_sight(situation: Situation) -> Decided:
+    """Nobody knows whether the charge was applied: nothing else is sent until that is known."""
+    case = situation.case
+    return Decided(replace(case, state=moved(TRANSITIONS, case.state, "lose_sight")))
+
+
+def deadline_reached(situation: Situation, *, now: datetime) -> Decided:
+    """The time for recovery is over; an open attempt is waited for, its outcome ends the case."""
+    case = situation.case
+    if case.state in (CaseState.CHARGING, CaseState.UNCERTAIN) or case.ended:
+        return Decided(case)
+    return exhausted(case, now, "retry.deadline", "The time for recovery is over and the money has not come.")

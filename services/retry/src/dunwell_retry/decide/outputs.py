@@ -1,0 +1,155 @@
+"""What a decision may ask the shell to do. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dunwell_retry.model import Case, Decline, Method
+from dunwell_retry.rules.model import PastAttempt, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The reason every output carries: rule, sentence, evidence, source."""
+
+    rule: str
+    text: str
+    evidence: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The case exists."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The case has a new plan; `inputs` are what it was made of."""
+
+    why: Why
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """The next attempt has a date."""
+
+    at: datetime
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An attempt that was due is not made."""
+
+    due_at: datetime
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Make an attempt: permit and intent commit together, the request goes out after."""
+
+    attempt_number: int
+    method: Method
+    initiator: str
+    verdict: Verdict
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The case is recovered."""
+
+    by: str
+    payment_id: str
+    at: datetime
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """Nothing more will be tried."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """The debt is gone or may not be collected."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing happens until somebody resumes."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The case goes on."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptAt:
+    """Arm the timer of the next attempt; any earlier one of the case is replaced."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineAt:
+    """Arm the timer of the end."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimers:
+    """Cancel every timer of the case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An attempt of anybody to be written to the attempt ledger."""
+
+    entry_id: str
+    attempt: PastAttempt
+    evidence: str
+
+
+Output = (
+    Opened | Planned | Scheduled | Skipped | Charge | Succeeded | Exhausted | Canceled | Paused | Resumed
+    | AttemptAt | DeadlineAt | StopTimers | Logged
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The case as it is afterwards, and what is to be done about it."""
+
+    case: Case
+    outputs: tuple[Output, ...] = ()
+
+
+def decline_document(decline: Decline) -> dict[str, str]:
+    """Return a decline as JSON values."""
+    return {
+        "gateway_code": decline.gateway_code,
+        "network_code": decline.network_code,
+        "advice_code": decline.advice_code,
+        "message": decline.message,
+        "reason": decline.reason,
+        "data_edition": decline.data_edition,
+    }

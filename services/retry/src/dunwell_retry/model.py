@@ -1,0 +1,199 @@
+"""What retry knows: a case, its instrument, its decline, its plan.
+
+Owns: the value types and their JSON shape. Refuses: SQL, messages, any rule.
+Amounts are integer minor units; instants aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dunwell_retry.machines.case import ENDS, CaseState
+from dunwell_retry.rules.model import Block, Instrument, PastAttempt
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """A refusal: the four raw values verbatim, and what our data makes of them."""
+
+    gateway_code: str = ""
+    network_code: str = ""
+    advice_code: str = ""
+    message: str = ""
+    reason: str = "unknown"
+    data_edition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The payer's instrument as gateways tell of it."""
+
+    instrument_id: str = ""
+    kind: str = "card"
+    network: str = ""
+    funding: str = "none"
+    country: str = ""
+    account_reference: str = ""
+    expiry_month: int = 0
+    expiry_year: int = 0
+
+    def for_rules(self) -> Instrument:
+        """Return it as the rule gate wants it."""
+        return Instrument(
+            instrument_id=self.instrument_id,
+            kind=self.kind or "card",
+            network=self.network or "unknown",
+            funding=self.funding or "none",
+            country=self.country or None,
+            account_reference=self.account_reference or None,
+            token=self.instrument_id or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which arm of which experiment a payer is in: decided once, sticky."""
+
+    experiment: str = ""
+    version: int = 0
+    arm: str = ""
+    propensity: float = 1.0
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAttempt:
+    """One attempt ahead.
+
+    Args:
+        score: P(approve) as the planner sees it, in [0, 1]; None when the policy does not score.
+    """
+
+    at: datetime
+    instrument_id: str
+    why: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done, and why.
+
+    Args:
+        attempts: In order; empty when nothing will be charged.
+        payer_action: `none wait update_method authenticate contact_bank pay_link`.
+        rule, why: The reason of the plan as a whole.
+        explanation: Everything else a person may ask: posterior, refused alternatives, budget, editions.
+    """
+
+    attempts: tuple[PlannedAttempt, ...]
+    silent_until: datetime | None
+    deadline_at: datetime
+    payer_action: str
+    rule: str
+    why: str
+    policy: str
+    explanation: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which invoice of whom at which gateway account."""
+
+    tenant_id: str
+    gateway: str
+    account: str
+    payer_id: str
+    invoice_id: str
+    subscription_id: str = ""
+
+    @property
+    def key(self) -> str:
+        """The partition key of its events."""
+        return f"{self.tenant_id}:{self.payer_id or self.invoice_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One unpaid invoice on its way to an end."""
+
+    case_id: str
+    place: Place
+    payer_key: str
+    currency: str
+    amount_minor: int
+    state: CaseState
+    failed_at: datetime
+    opened_at: datetime
+    decline: Decline
+    method: Method
+    assignment: Assignment = Assignment()
+    deadline_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempts: int = 0
+    attempt_numbers: int = 0
+    plan_number: int = 0
+    plan: Plan | None = None
+    timezone: str = ""
+    payer_fixed: bool = False
+    held_by: str = ""
+    first_span: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing more will happen to it."""
+        return self.state in ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a planner may look at: what webhooks, answers and the gateway told. Nothing of the future.
+
+    Args:
+        history: Every known attempt of anybody on this payer's instruments, in time order.
+        methods: Instruments that may be charged, the preferred one first.
+        blocks: What forbids charging at all.
+    """
+
+    case: Case
+    history: tuple[PastAttempt, ...]
+    methods: tuple[Method, ...]
+    blocks: tuple[Block, ...] = ()
+
+
+def plan_document(plan: Plan | None) -> dict[str, Any]:
+    """Return a plan as JSON values."""
+    if plan is None:
+        return {}
+    document = asdict(plan)
+    document["attempts"] = [{**asdict(a), "at": a.at.isoformat()} for a in plan.attempts]
+    document["silent_until"] = plan.silent_until.isoformat() if plan.silent_until else None
+    document["deadline_at"] = plan.deadline_at.isoformat()
+    document["explanation"] = dict(plan.explanation)
+    return document
+
+
+def plan_from(document: Document) -> Plan | None:
+    """Read a plan back; None from an empty document."""
+    if not document:
+        return None
+    attempts = tuple(
+        PlannedAttempt(datetime.fromisoformat(a["at"]), a["instrument_id"], a["why"], a["score"])
+        for a in document["attempts"]
+    )
+    silent = document["silent_until"]
+    return Plan(
+        attempts=attempts,
+        silent_until=datetime.fromisoformat(silent) if silent else None,
+        deadline_at=datetime.fromisoformat(document["deadline_at"]),
+        payer_action=document["payer_action"],
+        rule=document["rule"],
+        why=document["why"],
+        policy=document["policy"],
+        explanation=document["explanation"],
+    )

@@ -1,0 +1,60 @@
+"""What a tenant lets retry do: which planner, which arms, how long.
+
+Owns: settings and the sticky assignment. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dunwell_retry.model import Assignment, Decline, Plan, Situation
+from dunwell_retry.rules.model import Attempt, PastAttempt, TenantCaps, Verdict
+
+Planner = Callable[[Situation, datetime], Plan]
+Gate = Callable[[Attempt, tuple[PastAttempt, ...]], Verdict]
+Classify = Callable[[Decline, str, str, datetime], Decline]
+# Past this a fresh look at the world changes too little; every published comparison uses 28 to 30 days.
+HORIZON = timedelta(days=28)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """A tenant's settings, with the pure parts they choose.
+
+    Args:
+        planners: By policy name; the two names below must be among them.
+        holdout_share: Share of payers left to the holdout's policy, in [0, 1).
+        classify: (raw decline, gateway, network, on) -> decline with its reason.
+        gate: The rule gate.
+        idempotency_secret: Key of the idempotency keys.
+    """
+
+    planners: dict[str, Planner]
+    main_policy: str
+    holdout_policy: str
+    holdout_share: float
+    experiment: str
+    gate: Gate
+    classify: Classify
+    idempotency_secret: bytes
+    caps: TenantCaps = TenantCaps()
+    merchant_country: str | None = None
+    version: int = 1
+
+    def planner(self, assignment: Assignment) -> Planner:
+        """Return the planner of an assignment; a policy that is gone falls back to the main one."""
+        return self.planners.get(assignment.policy) or self.planners[self.main_policy]
+
+
+def assign(policy: RetryPolicy, tenant_id: str, payer_id: str) -> Assignment:
+    """Return a payer's arm: the same for the life of the experiment, whoever asks."""
+    if policy.holdout_share <= 0:
+        return Assignment("", policy.version, "", 1.0, policy.main_policy)
+    digest = hashlib.sha256(f"{policy.experiment}|{policy.version}|{tenant_id}:{payer_id}".encode()).digest()
+    held_out = int.from_bytes(digest[:7]) / float(1 << 56) < policy.holdout_share
+    if held_out:
+        return Assignment(policy.experiment, policy.version, "holdout", policy.holdout_share, policy.holdout_policy)
+    return Assignment(policy.experiment, policy.version, "treated", 1 - policy.holdout_share, policy.main_policy)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dunwell_worlds.protocol import Decline
 
 # Source: Stripe's list of decline codes (stripe-go error.go), read November 2026.
-STRIPE_CODES = frozenset(
-    """authentication_required approve_with_id call_issuer card_not_supported card_velocity_exceeded
+_LIST = """
+    authentication_required approve_with_id call_issuer card_not_supported card_velocity_exceeded
     currency_not_supported do_not_honor do_not_try_again duplicate_transaction expired_card fraudulent
     generic_decline incorrect_cvc incorrect_number incorrect_pin incorrect_zip insufficient_funds invalid_account
     invalid_amount invalid_cvc invalid_expiry_month invalid_expiry_year invalid_number invalid_pin
@@ -17,8 +17,9 @@ STRIPE_CODES = frozenset(
     not_permitted offline_pin_required online_or_offline_pin_required pickup_card pin_try_exceeded
     processing_error reenter_transaction restricted_card revocation_of_all_authorizations
     revocation_of_authorization security_violation service_not_allowed stolen_card stop_payment_order
-    testmode_decline transaction_not_allowed try_again_later withdrawal_count_limit_exceeded""".split()
-)
+    testmode_decline transaction_not_allowed try_again_later withdrawal_count_limit_exceeded
+"""
+STRIPE_CODES = frozenset(_LIST.split())
 # ISO 8583 response codes as the card networks use them, and the code that Stripe's documentation pairs them with.
 _BY_NETWORK_CODE = {
     "04": "pickup_card",

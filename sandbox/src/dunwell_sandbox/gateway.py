@@ -10,6 +10,7 @@ from typing import Any
 
 from dunwell_kit.chance import uniform
 from dunwell_kit.clock import Clock
+
 from dunwell_sandbox import model, shapes
 from dunwell_sandbox.declines import spoken
 from dunwell_sandbox.model import Attempt, Customer, Invoice, Method, Origin
@@ -122,8 +123,12 @@ class Gateway:
         intent = self.shapes.intent(invoice, customer, self.methods)
         bill = self.shapes.invoice(invoice, customer)
         told = (
-            [("charge.succeeded", charge), ("payment_intent.succeeded", intent)]
-            + [("invoice.paid", bill), ("invoice.payment_succeeded", bill)]
+            [
+                ("charge.succeeded", charge),
+                ("payment_intent.succeeded", intent),
+                ("invoice.paid", bill),
+                ("invoice.payment_succeeded", bill),
+            ]
             if attempt.approved
             else [
                 ("charge.failed", charge),

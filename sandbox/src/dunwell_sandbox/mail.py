@@ -51,7 +51,7 @@ class _Handler:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         content = envelope.content
         raw = content if isinstance(content, bytes) else (content or "").encode()
         message_id, message = read_message(raw, list(envelope.rcpt_tos))

@@ -6,15 +6,16 @@ Owns: turning a world's answers into the gateway's state. Refuses: what the API 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dunwell_kit.clock import Clock
+from dunwell_worlds.protocol import ActionKind, FailedInvoice, Instrument, PayerAction
+
 from dunwell_sandbox.declines import spoken
 from dunwell_sandbox.gateway import Gateway
 from dunwell_sandbox.model import Customer, Invoice, Method
 from dunwell_sandbox.people import person
 from dunwell_sandbox.shapes import Json
-from dunwell_worlds.protocol import ActionKind, FailedInvoice, Instrument, PayerAction
 
 
 class Opening:
@@ -29,6 +30,11 @@ class Opening:
         self._payer_numbers = {payer: number for number, payer in enumerate(payers, 1)}
         # Failures come in order, so the invoices known are the first so many.
         self._opened = len(gateway.invoices)
+        kept = gateway.store.one("opened", "until")
+        if kept is not None:
+            # Looks that found nothing are not written one by one.
+            for invoice in gateway.invoices.values():
+                invoice.looked_until = max(invoice.looked_until, kept["until"])
 
     def open(self, until: datetime) -> dict[str, int]:
         """Produce everything that happens up to an instant, inclusive; safe to call again."""
@@ -40,6 +46,7 @@ class Opening:
                 failed += 1
             for invoice in gateway.invoices.values():
                 acted += self.advance(invoice, until)
+            gateway.store.put("opened", "until", {"until": until.astimezone(UTC).isoformat()})
         return {"failed": failed, "acted": acted}
 
     def advance(self, invoice: Invoice, until: datetime) -> int:
@@ -50,17 +57,15 @@ class Opening:
         after = datetime.fromisoformat(invoice.looked_until)
         if invoice.status != "open" or until <= after:
             return 0
-        # Ask only when something is due: most looks find nothing.
-        due = self._gateway.stage.next_action_at(invoice.world_id, after)
-        if due is None or due > until:
-            return 0
-        acted = 0
-        for action in self._gateway.stage.actions(invoice.world_id, after, until):
-            if invoice.status == "open":
-                self._act(invoice, action)
-                acted += 1
-        invoice.looked_until = until.isoformat()
-        self._gateway.keep(invoice)
+        stage, acted = self._gateway.stage, 0
+        if stage.can_act(invoice.world_id, after, until):
+            for action in stage.actions(invoice.world_id, after, until):
+                if invoice.status == "open":
+                    self._act(invoice, action)
+                    acted += 1
+        invoice.looked_until = until.astimezone(UTC).isoformat()
+        if acted:
+            self._gateway.keep(invoice)
         return acted
 
     def next_at(self) -> datetime | None:
@@ -103,7 +108,7 @@ class Opening:
             amount_minor=failure.amount_minor,
             currency=failure.currency,
             created=int(failure.due_at.timestamp()),
-            looked_until=failure.failed_at.isoformat(),
+            looked_until=failure.failed_at.astimezone(UTC).isoformat(),
         )
         gateway.invoices[invoice.id] = invoice
         method = gateway.methods[f"pm_{_plain(failure.instruments[0].instrument_id)}"]
@@ -197,5 +202,5 @@ class Opening:
 
 
 def _plain(name: str) -> str:
-    """Return an id's letters and digits, as Stripe's ids have no others after the prefix."""
-    return re.sub(r"[^0-9A-Za-z]", "", name.removeprefix("in_").removeprefix("pm_").removeprefix("cus_"))
+    """Return what follows an id's prefix, in letters and digits as in Stripe's ids."""
+    return re.sub(r"[^0-9A-Za-z]", "x", re.sub(r"^[a-z]+_", "", name))

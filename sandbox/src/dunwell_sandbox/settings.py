@@ -6,6 +6,7 @@ Owns: names, defaults and units. Refuses: rates outside 0 to 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from dunwell_kit.settings import Environment
@@ -40,6 +41,8 @@ class SandboxSettings:
 
     Args:
         world: `module:factory`, called with seed and number of invoices.
+        world_start: First day of due dates, for worlds whose factory takes `start`; None for the world's own.
+        world_days: Span of due dates in days, for worlds whose factory takes `days`; None for the world's own.
         webhook_url: Where events are posted; empty until `/_sandbox/endpoint` names one.
         webhook_secrets: Signing secrets; two while one is being replaced.
         duplicate_rate: Share of events posted twice.
@@ -50,6 +53,8 @@ class SandboxSettings:
 
     data_dir: Path
     world: str = "dunwell_worlds.base:make"
+    world_start: date | None = None
+    world_days: int | None = None
     seed: int = 7
     invoices: int = 300
     host: str = "127.0.0.1"
@@ -88,6 +93,12 @@ def sandbox_settings(environment: Environment) -> SandboxSettings:
             environment.wrong(f"DUNWELL_SANDBOX_{name} is {value}; a rate lies between 0 and 1")
         return value
 
+    start, days = text("WORLD_START", ""), int(number("WORLD_DAYS", 0))
+    try:
+        world_start = date.fromisoformat(start) if start else None
+    except ValueError:
+        environment.wrong(f"DUNWELL_SANDBOX_WORLD_START is {start!r}; a day looks like 2026-01-31")
+        world_start = None
     faults = FaultRates(
         timeout=rate("FAULT_TIMEOUT"),
         error=rate("FAULT_ERROR"),
@@ -95,25 +106,28 @@ def sandbox_settings(environment: Environment) -> SandboxSettings:
         reset_after=rate("FAULT_RESET_AFTER"),
         slow=rate("FAULT_SLOW"),
     )
+    usual = SandboxSettings(Path("var/sandbox"))
     settings = SandboxSettings(
-        data_dir=Path(text("DATA_DIR", "var/sandbox")),
-        world=text("WORLD", SandboxSettings.world),
-        seed=int(number("SEED", SandboxSettings.seed)),
-        invoices=int(number("INVOICES", SandboxSettings.invoices)),
-        host=text("HOST", SandboxSettings.host),
-        port=int(number("PORT", SandboxSettings.port)),
-        smtp_port=int(number("SMTP_PORT", SandboxSettings.smtp_port)),
-        api_key=text("API_KEY", SandboxSettings.api_key),
-        account=text("ACCOUNT", SandboxSettings.account),
+        data_dir=Path(text("DATA_DIR", str(usual.data_dir))),
+        world=text("WORLD", usual.world),
+        world_start=world_start,
+        world_days=days or None,
+        seed=int(number("SEED", usual.seed)),
+        invoices=int(number("INVOICES", usual.invoices)),
+        host=text("HOST", usual.host),
+        port=int(number("PORT", usual.port)),
+        smtp_port=int(number("SMTP_PORT", usual.smtp_port)),
+        api_key=text("API_KEY", usual.api_key),
+        account=text("ACCOUNT", usual.account),
         api_version=text("API_VERSION", BASIL),
         webhook_url=text("WEBHOOK_URL", ""),
         webhook_secrets=tuple(filter(None, text("WEBHOOK_SECRETS", "").split(","))),
         duplicate_rate=rate("DUPLICATE_RATE"),
         disorder_rate=rate("DISORDER_RATE"),
         faults=faults,
-        hold_seconds=number("HOLD_SECONDS", SandboxSettings.hold_seconds),
-        slow_seconds=number("SLOW_SECONDS", SandboxSettings.slow_seconds),
-        backoff_seconds_max=number("BACKOFF_SECONDS_MAX", SandboxSettings.backoff_seconds_max),
+        hold_seconds=number("HOLD_SECONDS", usual.hold_seconds),
+        slow_seconds=number("SLOW_SECONDS", usual.slow_seconds),
+        backoff_seconds_max=number("BACKOFF_SECONDS_MAX", usual.backoff_seconds_max),
     )
     if settings.invoices < 0:
         environment.wrong("DUNWELL_SANDBOX_INVOICES must not be negative")

@@ -22,6 +22,7 @@ from dunwell_sandbox.settings import SandboxSettings
 from dunwell_sandbox.store import Reply, Store
 
 Fields = dict[str, str]
+_ABORT = "dunwell.abort"
 _REUSED = (
     "Keys for idempotent requests can only be used with the same parameters they were first used with. "
     "Try using a key other than '{key}' if you meant to execute a different request."
@@ -32,28 +33,29 @@ _IN_PROGRESS = (
 )
 
 
-class Dropped(Exception):
-    """The connection ends here, without an answer."""
+class Dropped(Response):
+    """No answer: the connection is aborted, which the client sees as a reset."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Abort, then wait until the server has noticed, so that it does not answer by itself."""
+        scope[_ABORT]()
+        while (await receive())["type"] != "http.disconnect":
+            continue
 
 
 class Dropping:
-    """Ends the connection when the app inside raises Dropped."""
+    """Lends the app inside a way to abort the connection, which ASGI itself has not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app; on Dropped abort the transport, which the client sees as a reset."""
-        try:
-            await self._app(scope, receive, send)
-        except Dropped:
-            # uvicorn gives `send` as a method of the cycle that owns the transport.
-            transport = getattr(getattr(send, "__self__", None), "transport", None)
-            if transport is not None:
-                transport.abort()
-            # Let uvicorn see that the client is gone before it notices that nothing was answered.
-            while (await receive())["type"] != "http.disconnect":
-                continue
+        """Run the app with the abort in its scope."""
+        # uvicorn gives `send` as a method of the cycle that owns the transport.
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if scope["type"] == "http" and transport is not None:
+            scope[_ABORT] = transport.abort
+        await self._app(scope, receive, send)
 
 
 class Wire:
@@ -81,7 +83,7 @@ class Wire:
         try:
             self.authenticate(request)
             with self._store.transaction():
-                status, body = answer(dict(request.query_params))
+                status, body = _answered(lambda: answer(dict(request.query_params)))
         except Refused as refused:
             status, body = refused.answer
         self._after_commit()
@@ -116,7 +118,7 @@ class Wire:
             with self._store.transaction():
                 fault = fault if self._store.first_fault(key, fault) else None
         if fault is Fault.RESET_BEFORE:
-            raise Dropped
+            return Dropped()
         if fault is Fault.SLOW:
             self._running.add(key)
             try:
@@ -127,20 +129,20 @@ class Wire:
         if fault is Fault.TIMEOUT:
             await asyncio.sleep(self._settings.hold_seconds)
         if fault in (Fault.TIMEOUT, Fault.RESET_AFTER):
-            raise Dropped
+            return Dropped()
         return response
 
     def _run(self, answer: Callable[[], Answer], key: str | None, fingerprint: str, fault: Fault | None) -> Response:
-        try:
-            with self._store.transaction():
+        with self._store.transaction():
+            try:
                 status, body = answer()
                 if fault is Fault.ERROR:
                     status, body = 500, error("api_error", "An unknown error occurred.")
                 if key is not None:
                     self._store.keep_reply(key, Reply(fingerprint, status, body))
-        except Refused as refused:
-            # Nothing was executed, so the key stays free.
-            status, body = refused.answer
+            except Refused as refused:
+                # Nothing was executed, so the key stays free; what the payer did meanwhile is kept.
+                status, body = refused.answer
         self._after_commit()
         return self._response(status, body, key)
 
@@ -154,6 +156,14 @@ class Wire:
         if replayed:
             headers["Idempotent-Replayed"] = "true"
         return JSONResponse(body, status, headers)
+
+
+def _answered(answer: Callable[[], Answer]) -> Answer:
+    """Return an answer, a refusal included, so that the transaction around it is kept."""
+    try:
+        return answer()
+    except Refused as refused:
+        return refused.answer
 
 
 def _fingerprint(request: Request, fields: Fields) -> str:

@@ -47,9 +47,10 @@ def to_gateway(gateway: str, money: Money) -> int:
 def _shift(amount: int, places: int, currency: str) -> int:
     if amount < 0:
         raise AmountInvalid(f"amount {amount} {currency} is negative")
+    scale: int = 10 ** abs(places)
     if places >= 0:
-        return int(amount * 10**places)
-    whole, rest = divmod(amount, 10**-places)
+        return amount * scale
+    whole, rest = divmod(amount, scale)
     if rest:
         raise AmountInvalid(f"amount {amount} {currency} is not a whole minor unit")
     return whole

@@ -115,11 +115,9 @@ class RawDecline:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFacts:
-    """What is known of a card, mandate or wallet without naming its holder; empty or 0 = not told.
+    """What is known of a `card`, `bank_debit`, `upi` or `wallet` without naming its holder; empty or 0 = not told.
 
-    Args:
-        kind: `card`, `bank_debit`, `upi` or `wallet`.
-        fingerprint: The gateway's reference of the account behind the token.
+    The fingerprint is the gateway's reference of the account behind the token.
     """
 
     kind: str = ""
@@ -145,7 +143,6 @@ class Observation:
         next_attempt_at: When the gateway itself will try again.
         off_session: True when the payer was absent; None = not told.
         status: The gateway's own word for the state, for people.
-        due_at: When an opened invoice falls due.
     """
 
     kind: Kind
@@ -228,9 +225,7 @@ class ChargeIntent:
 
     Args:
         instrument_id: None = the gateway's default for that payer.
-        attempts_before: Attempts the gateway counted before ours, as told by `InvoiceState`; lets a look-up tell
-            a decline from no trace. None = not known.
-        connected_account: Set when a platform key acts for another account.
+        attempts_before: `InvoiceState.attempt_count` before ours; lets a look-up tell a decline from no trace.
     """
 
     idem_key: str
@@ -330,12 +325,10 @@ class Capabilities:
     """What the gateway guarantees about one charge call.
 
     Args:
-        idempotency_header: None = no key; we guard alone.
-        key_window_hours: How long a key is remembered; 0 without a key.
+        idempotency_header: None = no key (then `key_window_hours` is 0); we guard alone.
         replays_declines: The same key again gives the same decline, not a new try.
         safe_on_429: A 429 is documented as not executed.
         signature_tolerance_seconds: Both-sided window of a webhook's time; None = the gateway signs no time.
-        sources: Where this is written.
     """
 
     idempotency_header: str | None
@@ -351,8 +344,7 @@ class ChargeClient(Protocol):
     """The charge half of a gateway folder; builds and reads bytes, sends none."""
 
     @property
-    def capabilities(self) -> Capabilities:
-        """What may be relied on."""
+    def capabilities(self) -> Capabilities: ...
 
     def authorize(self, secret: str) -> Mapping[str, str]:
         """Return the headers that carry the secret; added by the transport at the last moment."""

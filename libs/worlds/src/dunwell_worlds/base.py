@@ -173,9 +173,7 @@ class BaseWorld:
 
     # What banks answer.
 
-    def attempt(
-        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
-    ) -> AttemptResult:
+    def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once.
 
         Raises:

@@ -39,7 +39,7 @@ class _Household:
     """One payer: money by day over a year back and a month ahead, in invoices."""
 
     first_day: int
-    money: np.ndarray  # type: ignore[type-arg]
+    money: np.ndarray
     pay_hour: int
     obstacle: str
     temper: float
@@ -117,7 +117,9 @@ class ForeignWorld:
     def _instrument(self, index: int, home: _Household, method: str) -> Instrument:
         if method == "debit":
             network = _DEBIT_NETWORK[home.currency][0]
-            return Instrument(f"mandate-{index}", "bank_debit", network, "none", f"bank-{index % 17}", home.country, None)
+            return Instrument(
+                f"mandate-{index}", "bank_debit", network, "none", f"bank-{index % 17}", home.country, None
+            )
         network = "mastercard" if index % 3 else "visa"
         return Instrument(f"card-{index}", "card", network, "debit", f"bank-{index % 17}", home.country, (2029, 6))
 
@@ -168,9 +170,7 @@ class ForeignWorld:
         gateway, network_code = _CARD_CODES[cause]
         return Decline(gateway, network_code, None, None)
 
-    def attempt(
-        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
-    ) -> AttemptResult:
+    def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once; ValueError on anything unknown, naive or out of order."""
         index = self._index(invoice_id)
         home = self._home(index)
@@ -221,7 +221,7 @@ class ForeignWorld:
         return second
 
 
-def _money(rng: np.random.Generator, first_day: int) -> np.ndarray:  # type: ignore[type-arg]
+def _money(rng: np.random.Generator, first_day: int) -> np.ndarray:
     """Walk one household's balance: a wage or benefit on a fixed day, gigs at any time, rent on the first."""
     days = _PAST_DAYS + _AHEAD_DAYS
     steady = rng.random() < 0.6

@@ -12,8 +12,8 @@ import numpy as np
 
 from dunwell_worlds.draws import ISSUERS
 from dunwell_worlds.hashing import generator
-from dunwell_worlds.paydays import EPOCH
 from dunwell_worlds.parameters import Parameters
+from dunwell_worlds.paydays import EPOCH
 
 MAINTENANCE_FACTOR = 0.35
 _MAINTENANCE_SHARE = 0.30

@@ -46,7 +46,7 @@ def latents(seed: int, people: Population, parameters: Parameters) -> Latents:
     return Latents(clear.tolist(), (clear + second).tolist())
 
 
-def _limit(people: Population, uniforms: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _limit(people: Population, uniforms: np.ndarray) -> np.ndarray:
     """Return the next local midnight (.55), Monday (.25) or first of the month (.20)."""
     day: Ints = people.due_local // _DAY
     monday = day + 7 - (day + 3) % 7

@@ -18,7 +18,7 @@ _PERSISTENCE = 0.8
 _RIGHT_INTERVAL = 0.5
 _HARD_ADVICE = 0.7
 # Every 60 days one reason's answers drift: this share of them turns into 05.
-_DRIFT_SHARE = 0.10
+_DRIFT_SHARE = 0.04
 
 
 class Codes:

@@ -89,9 +89,7 @@ def past(seed: int, people: Population, parameters: Parameters) -> Past:
         chosen = place == number
         at[chosen] = zones.utc_seconds(zone, local[chosen])
     bounds = np.searchsorted(invoice, np.arange(people.reason.size + 1))
-    return Past(
-        bounds.tolist(), at.tolist(), approved.tolist(), code.tolist(), people.amount_minor[invoice].tolist()
-    )
+    return Past(bounds.tolist(), at.tolist(), approved.tolist(), code.tolist(), people.amount_minor[invoice].tolist())
 
 
 def _month_back(local: Ints, months: int) -> Ints:
@@ -191,5 +189,3 @@ def _purchases(seed: int, people: Population, parameters: Parameters, rows: _Row
         hour = np.clip(people.usual_hour[rest] + rng.integers(-2, 3, rest.size), 0, 23)
         seconds = day * 86400 + hour * 3600 + rng.integers(0, 3600, rest.size)
         rows.add(rest, np.asarray(seconds, dtype=np.int64), np.ones(rest.size, dtype=bool))
-
-

@@ -57,9 +57,9 @@ def variants(calendar: str) -> tuple[NDArray[np.int32], NDArray[np.float64], NDA
     rows: list[tuple[NDArray[np.bool_], float, int]] = []
     if calendar == "real":
         for weekday, share in enumerate(_WEEKDAY_SHARE):
-            rows.append((np.asarray(_WEEKDAY == weekday), CYCLE_SHARE[0] * share, 0))
+            rows.append((np.asarray(weekday == _WEEKDAY), CYCLE_SHARE[0] * share, 0))
             for week in (0, 1):
-                mask = (_WEEKDAY == weekday) & ((_DAYS + 3) // 7 % 2 == week)
+                mask = (weekday == _WEEKDAY) & (week == (_DAYS + 3) // 7 % 2)
                 rows.append((np.asarray(mask), CYCLE_SHARE[1] * share / 2, 1))
         rows.append((_of_month(15, 0), CYCLE_SHARE[2] * 0.6, 2))
         rows.append((_of_month(1, 15), CYCLE_SHARE[2] * 0.4, 2))

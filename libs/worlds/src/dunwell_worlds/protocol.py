@@ -139,9 +139,7 @@ class World(Protocol):
         """Return every failed invoice; may build each one when it is read."""
         ...
 
-    def attempt(
-        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
-    ) -> AttemptResult:
+    def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once; `initiator` is `merchant` or `payer`."""
         ...
 

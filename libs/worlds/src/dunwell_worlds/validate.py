@@ -103,9 +103,7 @@ class ValidatedWorld:
         """Return the invoices; each is checked when it is read, and its id must be new."""
         return _Checked(self.inner.failures())
 
-    def attempt(
-        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
-    ) -> AttemptResult:
+    def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once and check the result."""
         subject = f"invoice {invoice_id!r}"
         _aware(at, subject, "at")
@@ -113,9 +111,7 @@ class ValidatedWorld:
         result = self.inner.attempt(invoice_id, at, instrument_id, route, initiator)
         _need(isinstance(result, AttemptResult), subject, f"attempt returned {type(result).__name__}")
         _need(result.approved == (result.decline is None), subject, "a refused charge has a decline, no other has")
-        _need(
-            type(result.cost_minor_usd) is int and result.cost_minor_usd >= 0, subject, "cost_minor_usd must be >= 0"
-        )
+        _need(type(result.cost_minor_usd) is int and result.cost_minor_usd >= 0, subject, "cost_minor_usd must be >= 0")
         return result
 
     def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:

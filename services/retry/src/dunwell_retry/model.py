@@ -142,6 +142,7 @@ class Case:
     timezone: str = ""
     payer_fixed: bool = False
     held_by: str = ""
+    settlement: Document = field(default_factory=dict)
     first_span: str = ""
 
     @property

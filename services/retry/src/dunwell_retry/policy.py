@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dunwell_retry.model import Assignment, Decline, Plan, Situation
@@ -40,7 +40,7 @@ class RetryPolicy:
     gate: Gate
     classify: Classify
     idempotency_secret: bytes
-    caps: TenantCaps = TenantCaps()
+    caps: TenantCaps = field(default_factory=TenantCaps)
     merchant_country: str | None = None
     version: int = 1
 

@@ -25,6 +25,8 @@ CREATE TABLE cases (
   timezone text NOT NULL DEFAULT '',
   payer_fixed boolean NOT NULL DEFAULT false,
   held_by text NOT NULL DEFAULT '',
+  -- a settlement told while our own attempt was open: it counts once that attempt's outcome is known
+  settlement jsonb NOT NULL DEFAULT '{}',
   first_span text NOT NULL DEFAULT '',
   changed_at timestamptz NOT NULL DEFAULT now()
 );
@@ -92,7 +94,9 @@ CREATE TABLE charge_attempts (
   intended_at timestamptz NOT NULL,
   sent_at timestamptz,
   ended_at timestamptz,
+  attempts_before int,
   looks int NOT NULL DEFAULT 0,
+  clean_look_at timestamptz,
   outcome jsonb NOT NULL DEFAULT '{}',
   UNIQUE (case_id, attempt_number)
 );

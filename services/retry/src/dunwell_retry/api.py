@@ -1,0 +1,99 @@
+"""Retry's routes: cases, why, operators, blocks, and the rule gate as a tool."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from dunwell_kit.database import Database
+from dunwell_kit.errors import NotFound
+from fastapi import APIRouter, Body, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from dunwell_retry import store, views
+from dunwell_retry.handlers import Recovery
+from dunwell_retry.rules.check import check
+
+DEFAULT_TENANT = "default"
+Tenant = Annotated[str, Query(max_length=64)]
+
+
+class BlockIn(BaseModel):
+    """What forbids charging, and for whom; an empty field means all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: str = Field(DEFAULT_TENANT, max_length=64)
+    gateway: str = Field("", max_length=32)
+    payer_id: str = Field("", max_length=255)
+    invoice_id: str = Field("", max_length=255)
+    kind: Literal["kill_switch", "moratorium", "hardship", "dispute", "legal"]
+    until: AwareDatetime | None = None
+
+
+class OperatorIn(BaseModel):
+    """Who acts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field("operator", min_length=1, max_length=64)
+
+
+def routes(database: Database, recovery: Recovery) -> APIRouter:
+    """Return retry's routes."""
+    router = APIRouter(prefix="/v1", tags=["retry"])
+
+    @router.get("/cases")
+    async def list_cases(
+        tenant: Tenant = DEFAULT_TENANT,
+        state: str = "",
+        after: str = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> list[dict[str, Any]]:
+        return await views.cases(database, tenant, state, after, limit)
+
+    @router.get("/cases/counts")
+    async def counts() -> dict[str, int]:
+        return await views.counts(database)
+
+    @router.get("/cases/{case_id}")
+    async def show_case(case_id: str) -> dict[str, Any]:
+        return await views.case(database, case_id)
+
+    @router.get("/cases/{case_id}/why")
+    async def why(case_id: str) -> dict[str, Any]:
+        return await views.why(database, case_id)
+
+    @router.post("/cases/{case_id}/{action}")
+    async def operate(
+        case_id: str, action: Literal["pause", "resume", "retry-now", "stop"], operator: OperatorIn | None = None
+    ) -> dict[str, Any]:
+        by = (operator or OperatorIn()).by
+        case = await database.transact(lambda tx: recovery.operate(tx, case_id, action, by))
+        return {"case_id": case.case_id, "state": case.state.value}
+
+    @router.post("/rules/check")
+    async def rules_check(question: Annotated[dict[str, Any] | list[dict[str, Any]], Body()]) -> Any:
+        return check(question)
+
+    router.include_router(_blocks(database))
+    return router
+
+
+def _blocks(database: Database) -> APIRouter:
+    router = APIRouter(prefix="/blocks")
+
+    @router.post("", status_code=201)
+    async def add_block(block: BlockIn) -> dict[str, str]:
+        block_id = database.ids.new("blk")
+        scope = block.model_dump(include={"tenant_id", "gateway", "payer_id", "invoice_id"})
+        until: datetime | None = block.until
+        await database.transact(lambda tx: store.add_block(tx, block_id, scope, block.kind, until))
+        return {"block_id": block_id}
+
+    @router.delete("/{block_id}", status_code=204)
+    async def lift_block(block_id: str) -> None:
+        if not await database.transact(lambda tx: store.lift_block(tx, block_id)):
+            raise NotFound(f"block {block_id!r} does not exist or is lifted already")
+
+    return router

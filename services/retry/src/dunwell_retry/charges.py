@@ -1,0 +1,206 @@
+"""SQL writes of charge attempts: permits, intents and what became of them.
+
+Beside `store`, which would grow past its size with it; only handlers and effects call either.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dunwell_gateways.port import ChargeIntent, ChargeRequest
+from dunwell_kit.database import Tx
+from dunwell_kit.money import Money
+
+from dunwell_retry.decide.outputs import Charge
+from dunwell_retry.machines.attempt import AttemptState
+from dunwell_retry.model import Case
+from dunwell_retry.rules.model import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One charge attempt as stored: the exact bytes and where it is."""
+
+    attempt_id: str
+    case_id: str
+    gateway: str
+    account: str
+    invoice_id: str
+    attempt_number: int
+    money: Money
+    instrument_id: str
+    initiator: str
+    request: ChargeRequest
+    idem_key: str
+    state: AttemptState
+    attempts_before: int | None
+    sent_at: datetime | None
+    looks: int
+    clean_look_at: datetime | None
+
+    @property
+    def intent(self) -> ChargeIntent:
+        """Return the intent its request was built from."""
+        return intent_of(
+            self.idem_key, self.money, self.invoice_id, self.instrument_id, self.initiator, self.attempts_before
+        )
+
+
+def intent_of(
+    idem_key: str, money: Money, invoice_id: str, instrument_id: str, initiator: str, attempts_before: int | None = None
+) -> ChargeIntent:
+    """Return what the gateway port builds a request from."""
+    return ChargeIntent(
+        idem_key=idem_key,
+        money=money,
+        invoice_id=invoice_id,
+        instrument_id=instrument_id or None,
+        off_session=initiator == "merchant",
+        attempts_before=attempts_before,
+    )
+
+
+def verdict_document(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values."""
+    fee = verdict.fee_if_sent
+    return {
+        "permit": verdict.permit,
+        "rule": verdict.rule,
+        "reason": verdict.reason,
+        "not_before": verdict.not_before.isoformat() if verdict.not_before else None,
+        "fee_if_sent": {"amount_minor": fee.amount_minor, "currency": fee.currency, "reason": fee.reason}
+        if fee
+        else None,
+        "counters": dict(verdict.counters),
+        "sources": list(verdict.sources),
+    }
+
+
+async def add_intent(tx: Tx, case: Case, charge: Charge, request: ChargeRequest) -> str:
+    """Write the permit and the intent together; returns the attempt's id."""
+    permit_id, attempt_id = tx.ids.new("per"), tx.ids.new("att")
+    await tx.execute(
+        "INSERT INTO permits (permit_id, case_id, at, verdict) VALUES (:id, :case_id, :now, CAST(:verdict AS jsonb))",
+        id=permit_id,
+        case_id=case.case_id,
+        now=tx.now,
+        verdict=json.dumps(verdict_document(charge.verdict)),
+    )
+    place = case.place
+    await tx.execute(
+        """INSERT INTO charge_attempts (attempt_id, case_id, permit_id, tenant_id, gateway, account, invoice_id,
+             attempt_number, amount_minor, currency, instrument_id, initiator, request, idem_key, state, intended_at)
+           VALUES (:id, :case_id, :permit, :t, :g, :a, :invoice, :number, :amount, :currency, :instrument, :initiator,
+             CAST(:request AS jsonb), :key, 'intent', :now)""",
+        id=attempt_id,
+        case_id=case.case_id,
+        permit=permit_id,
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        invoice=place.invoice_id,
+        number=charge.attempt_number,
+        amount=case.amount_minor,
+        currency=case.currency,
+        instrument=charge.method.instrument_id,
+        initiator=charge.initiator,
+        request=json.dumps(_request_document(request)),
+        key=request.idem_key,
+        now=tx.now,
+    )
+    return attempt_id
+
+
+def _request_document(request: ChargeRequest) -> dict[str, Any]:
+    body = base64.b64encode(request.body).decode()
+    return {"method": request.method, "path": request.path, "body": body, "headers": dict(request.headers)}
+
+
+def attempt_from(row: Any) -> AttemptRow:
+    """Build an attempt from its row."""
+    document: Mapping[str, Any] = json.loads(row["request"]) if isinstance(row["request"], str) else row["request"]
+    request = ChargeRequest(
+        document["method"], document["path"], base64.b64decode(document["body"]), document["headers"], row["idem_key"]
+    )
+    return AttemptRow(
+        attempt_id=row["attempt_id"],
+        case_id=row["case_id"],
+        gateway=row["gateway"],
+        account=row["account"],
+        invoice_id=row["invoice_id"],
+        attempt_number=row["attempt_number"],
+        money=Money(row["currency"], row["amount_minor"]),
+        instrument_id=row["instrument_id"],
+        initiator=row["initiator"],
+        request=request,
+        idem_key=row["idem_key"],
+        state=AttemptState(row["state"]),
+        attempts_before=row["attempts_before"],
+        sent_at=row["sent_at"],
+        looks=row["looks"],
+        clean_look_at=row["clean_look_at"],
+    )
+
+
+async def attempt_for_update(tx: Tx, attempt_id: str) -> AttemptRow:
+    """Return an attempt, locked."""
+    row = await tx.row("SELECT * FROM charge_attempts WHERE attempt_id=:id FOR UPDATE", id=attempt_id)
+    assert row is not None, f"attempt {attempt_id!r} has an effect and no row"
+    return attempt_from(row)
+
+
+async def open_attempt(tx: Tx, case_id: str) -> AttemptRow | None:
+    """Return the case's attempt that has no end yet, locked."""
+    row = await tx.row(
+        "SELECT * FROM charge_attempts WHERE case_id=:id AND state IN ('intent', 'sent', 'unknown', 'stuck') FOR UPDATE",
+        id=case_id,
+    )
+    return attempt_from(row) if row else None
+
+
+async def mark_sent(tx: Tx, attempt_id: str, attempts_before: int) -> bool:
+    """Commit that the request is about to leave; False when the attempt is no longer an intent."""
+    done = await tx.execute(
+        """UPDATE charge_attempts SET state='sent', sent_at=:now, attempts_before=:before
+           WHERE attempt_id=:id AND state='intent'""",
+        now=tx.now,
+        before=attempts_before,
+        id=attempt_id,
+    )
+    return bool(done.rowcount)
+
+
+async def set_state(
+    tx: Tx, attempt_id: str, state: AttemptState, *, gateway_object_id: str = "", payment_id: str = "", detail: str = ""
+) -> None:
+    """Write where an attempt is, and what the gateway calls it."""
+    ended = state not in (AttemptState.INTENT, AttemptState.SENT, AttemptState.UNKNOWN, AttemptState.STUCK)
+    await tx.execute(
+        """UPDATE charge_attempts SET state=:state, gateway_object_id=coalesce(nullif(:object, ''), gateway_object_id),
+             payment_id=CASE WHEN :payment <> '' THEN :payment ELSE payment_id END,
+             ended_at=CASE WHEN :ended THEN CAST(:now AS timestamptz) END, outcome=jsonb_build_object('detail', CAST(:detail AS text))
+           WHERE attempt_id=:id""",
+        state=state.value,
+        object=gateway_object_id,
+        payment=payment_id,
+        ended=ended,
+        now=tx.now,
+        detail=detail[:500],
+        id=attempt_id,
+    )
+
+
+async def note_look(tx: Tx, attempt_id: str, clean: bool) -> None:
+    """Count a look of the reconciler; a clean one found no trace of the attempt."""
+    await tx.execute(
+        """UPDATE charge_attempts SET looks=looks+1, clean_look_at=CASE WHEN :clean
+             THEN coalesce(clean_look_at, CAST(:now AS timestamptz)) END WHERE attempt_id=:id""",
+        clean=clean,
+        now=tx.now,
+        id=attempt_id,
+    )

@@ -1,0 +1,81 @@
+"""Composition root of retry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from dunwell_gateways import registry
+from dunwell_gateways.charge import ChargeTransport, Timeouts
+from dunwell_gateways.declines import classify
+from dunwell_gateways.port import RawDecline
+from dunwell_kit.http import gateway_client
+from dunwell_kit.run import Runtime, Service, main
+from dunwell_kit.settings import Environment
+
+from dunwell_retry.api import routes
+from dunwell_retry.effects import Charger
+from dunwell_retry.handlers import Recovery, consumed, timed
+from dunwell_retry.model import Decline
+from dunwell_retry.outcomes import Outcomes
+from dunwell_retry.planners import planners
+from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.rules import allow
+
+
+def classified(decline: Decline, gateway: str, network: str, on: datetime) -> Decline:
+    """Return a decline with its canonical reason and the edition of the data that gave it."""
+    raw = RawDecline(decline.gateway_code, decline.network_code, decline.advice_code, decline.message)
+    found = classify(raw, gateway=gateway, network=network, on=on.date())
+    return replace(decline, reason=found.reason.value, data_edition=found.edition)
+
+
+def policy_from(environment: Environment) -> RetryPolicy:
+    """Read the tenant-wide policy from the settings."""
+    found = planners(allow)
+    main_policy = environment.text("DUNWELL_RETRY_POLICY", "smart")
+    holdout_policy = environment.text("DUNWELL_RETRY_HOLDOUT_POLICY", "uniform-8")
+    for name in (main_policy, holdout_policy):
+        if name not in found:
+            environment.wrong(f"retry policy {name!r} is unknown; known: {', '.join(sorted(found))}")
+    share = environment.number("DUNWELL_RETRY_HOLDOUT_SHARE", 0.05)
+    if not 0 <= share < 1:
+        environment.wrong(f"DUNWELL_RETRY_HOLDOUT_SHARE is {share}, not a share in [0, 1)")
+    return RetryPolicy(
+        planners=found,
+        main_policy=main_policy,
+        holdout_policy=holdout_policy,
+        holdout_share=share,
+        experiment=environment.text("DUNWELL_RETRY_EXPERIMENT", "permanent-holdout"),
+        gate=allow,
+        classify=classified,
+        idempotency_secret=environment.text("DUNWELL_RETRY_SECRET").encode(),
+        merchant_country=environment.text("DUNWELL_RETRY_MERCHANT_COUNTRY", "US") or None,
+    )
+
+
+def build(runtime: Runtime) -> Service:
+    """Build the service from its settings."""
+    environment, database = runtime.environment, runtime.database
+    read_seconds = environment.number("DUNWELL_GATEWAY_READ_SECONDS", 25)
+    timeouts = Timeouts(connect_seconds=3, read_seconds=read_seconds, total_seconds=read_seconds + 5)
+    stripe = ChargeTransport(
+        lambda: gateway_client(read_seconds),
+        environment.text("DUNWELL_STRIPE_API_BASE", "https://api.stripe.com"),
+        registry.adapter("stripe").charge.authorize(environment.text("DUNWELL_STRIPE_API_KEY", "")),
+    )
+    policy = policy_from(environment)
+    recovery, outcomes = Recovery(policy), Outcomes(policy)
+    charger = Charger(database, {"stripe": stripe}, recovery, outcomes, timeouts)
+    return Service(
+        handlers=consumed(recovery),
+        timers={**timed(recovery), "reconcile": outcomes.on_reconcile_due},
+        performers={"charge": charger.charge, "reconcile": charger.reconcile, "fetch_payer": charger.fetch_payer},
+        routers=(routes(database, recovery),),
+        on_close=stripe.close,
+    )
+
+
+def run() -> None:
+    """Run retry."""
+    main("retry", build)

@@ -1,0 +1,46 @@
+"""What a refusal means to the model: the canonical reason, and whether it is final.
+
+Owns: the step from the taxonomy's answer to the model's observed classes. Refuses: codes; those are data in
+`dunwell_gateways`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from dunwell_gateways.declines import RawDecline, classify
+
+from dunwell_retry.planning.model import Decline
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A refusal as the planner sees it.
+
+    Args:
+        observed: Name of the observed class of the model; `unknown` when the taxonomy does not know.
+        hard: True when the taxonomy says that the same data can never pass.
+        decided_by: Which of the four raw values decided.
+    """
+
+    observed: str
+    hard: bool
+    decided_by: str
+
+
+@lru_cache(maxsize=65536)
+def _read(
+    gateway_code: str | None, network_code: str | None, advice_code: str | None, gateway: str, network: str, on: date
+) -> Reading:
+    raw = RawDecline(gateway_code, network_code, advice_code, None)
+    found = classify(raw, gateway=gateway, network=network, on=on)
+    return Reading(str(found.reason), bool(found.hard), str(found.decided_by))
+
+
+def read(decline: Decline | None, gateway: str, network: str, on: date) -> Reading:
+    """Return the reading of a refusal; of none at all, `unknown`."""
+    if decline is None:
+        return Reading("unknown", False, "none")
+    return _read(decline.gateway_code, decline.network_code, decline.advice_code, gateway, network, on)

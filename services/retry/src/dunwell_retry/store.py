@@ -1,0 +1,304 @@
+"""Every SQL write about cases, the attempt ledger and decisions; takes and returns model values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from dunwell_kit.database import Tx
+
+from dunwell_retry.machines.case import CaseState
+from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, plan_document, plan_from
+from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
+
+# Rules look back 30 days and pay cycles about a year; a payer with more attempts than this is cut at the old end.
+HISTORY_MAX = 400
+
+
+def case_from(row: Any) -> Case:
+    """Build a case from its row."""
+    place = Place(
+        row["tenant_id"], row["gateway"], row["account"], row["payer_id"], row["invoice_id"], row["subscription_id"]
+    )
+    return Case(
+        case_id=row["case_id"],
+        place=place,
+        payer_key=row["payer_key"],
+        currency=row["currency"],
+        amount_minor=row["amount_minor"],
+        state=CaseState(row["state"]),
+        failed_at=row["failed_at"],
+        opened_at=row["opened_at"],
+        decline=Decline(**_json(row["decline"])),
+        method=Method(**_json(row["instrument"])),
+        assignment=Assignment(**_json(row["assignment"])),
+        deadline_at=row["deadline_at"],
+        ended_at=row["ended_at"],
+        attempts=row["attempts"],
+        attempt_numbers=row["attempt_numbers"],
+        plan_number=row["plan_number"],
+        plan=plan_from(_json(row["plan"])),
+        timezone=row["timezone"],
+        payer_fixed=row["payer_fixed"],
+        held_by=row["held_by"],
+        settlement=_json(row["settlement"]),
+        first_span=row["first_span"],
+    )
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+async def open_case(tx: Tx, place: Place) -> Case | None:
+    """Return the open case of an invoice, locked."""
+    row = await tx.row(
+        """SELECT * FROM cases WHERE tenant_id=:t AND gateway=:g AND account=:a AND invoice_id=:i
+             AND state NOT IN ('recovered', 'exhausted', 'canceled') FOR UPDATE""",
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        i=place.invoice_id,
+    )
+    return case_from(row) if row else None
+
+
+async def last_ended(tx: Tx, place: Place) -> Case | None:
+    """Return the case of an invoice that ended last."""
+    row = await tx.row(
+        """SELECT * FROM cases WHERE tenant_id=:t AND gateway=:g AND account=:a AND invoice_id=:i
+             AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1""",
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        i=place.invoice_id,
+    )
+    return case_from(row) if row else None
+
+
+async def case_for_update(tx: Tx, case_id: str) -> Case | None:
+    """Return a case, locked."""
+    row = await tx.row("SELECT * FROM cases WHERE case_id=:id FOR UPDATE", id=case_id)
+    return case_from(row) if row else None
+
+
+async def open_cases_of(tx: Tx, place: Place, *, subscription: bool) -> list[Case]:
+    """Return the open cases of a payer, or of a subscription, locked."""
+    column, value = ("subscription_id", place.subscription_id) if subscription else ("payer_id", place.payer_id)
+    if not value:
+        return []
+    rows = await tx.rows(
+        f"""SELECT * FROM cases WHERE tenant_id=:t AND gateway=:g AND account=:a AND {column}=:value
+             AND state NOT IN ('recovered', 'exhausted', 'canceled') ORDER BY case_id FOR UPDATE""",  # noqa: S608
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        value=value,
+    )
+    return [case_from(row) for row in rows]
+
+
+async def save(tx: Tx, case: Case) -> None:
+    """Write a case, new or changed."""
+    place = case.place
+    await tx.execute(
+        _SAVE,
+        case_id=case.case_id,
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        payer=place.payer_id,
+        invoice=place.invoice_id,
+        subscription=place.subscription_id,
+        key=case.payer_key,
+        currency=case.currency,
+        amount=case.amount_minor,
+        state=case.state.value,
+        failed_at=case.failed_at,
+        opened_at=case.opened_at,
+        ended_at=case.ended_at,
+        deadline_at=case.deadline_at,
+        attempts=case.attempts,
+        numbers=case.attempt_numbers,
+        plan_number=case.plan_number,
+        plan=json.dumps(plan_document(case.plan)),
+        decline=json.dumps(asdict(case.decline)),
+        instrument=json.dumps(asdict(case.method)),
+        assignment=json.dumps(asdict(case.assignment)),
+        timezone=case.timezone,
+        fixed=case.payer_fixed,
+        held=case.held_by,
+        settlement=json.dumps(dict(case.settlement)),
+        first_span=case.first_span,
+    )
+
+
+_SAVE = """
+INSERT INTO cases (case_id, tenant_id, gateway, account, payer_id, invoice_id, subscription_id, payer_key, currency,
+  amount_minor, state, failed_at, opened_at, ended_at, deadline_at, attempts, attempt_numbers, plan_number, plan, decline,
+  instrument, assignment, timezone, payer_fixed, held_by, settlement, first_span)
+VALUES (:case_id, :t, :g, :a, :payer, :invoice, :subscription, :key, :currency, :amount, :state, :failed_at, :opened_at,
+  :ended_at, :deadline_at, :attempts, :numbers, :plan_number, CAST(:plan AS jsonb), CAST(:decline AS jsonb),
+  CAST(:instrument AS jsonb), CAST(:assignment AS jsonb), :timezone, :fixed, :held, CAST(:settlement AS jsonb), :first_span)
+ON CONFLICT (case_id) DO UPDATE SET amount_minor=excluded.amount_minor, state=excluded.state, ended_at=excluded.ended_at,
+  deadline_at=excluded.deadline_at, attempts=excluded.attempts, attempt_numbers=excluded.attempt_numbers,
+  plan_number=excluded.plan_number, plan=excluded.plan, decline=excluded.decline, instrument=excluded.instrument,
+  timezone=excluded.timezone, payer_fixed=excluded.payer_fixed, held_by=excluded.held_by, settlement=excluded.settlement,
+  subscription_id=excluded.subscription_id, changed_at=now()"""
+
+
+async def log_attempt(tx: Tx, place: Place, entry_id: str, attempt: PastAttempt, evidence: str) -> bool:
+    """Write an attempt of anybody to the ledger; False when it was there."""
+    done = await tx.execute(
+        """INSERT INTO attempt_ledger (entry_id, tenant_id, gateway, account, payer_id, invoice_id, instrument_id,
+             account_reference, token, amount_minor, currency, initiator, origin, at, approved, network_code, advice_code,
+             gateway_code, message, evidence)
+           VALUES (:id, :t, :g, :a, :payer, :invoice, :instrument, :reference, :token, :amount, :currency, :initiator,
+             :origin, :at, :approved, :network, :advice, :gateway_code, :message, :evidence)
+           ON CONFLICT (entry_id) DO NOTHING""",
+        id=entry_id,
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        payer=place.payer_id,
+        invoice=attempt.invoice_id,
+        instrument=attempt.instrument_id,
+        reference=attempt.account_reference,
+        token=attempt.token,
+        amount=attempt.amount_minor,
+        currency=attempt.currency,
+        initiator=attempt.initiator.value,
+        origin=attempt.origin.value,
+        at=attempt.at,
+        approved=attempt.approved,
+        network=attempt.network_code,
+        advice=attempt.advice_code,
+        gateway_code=attempt.gateway_code,
+        message=attempt.message,
+        evidence=evidence,
+    )
+    return bool(done.rowcount)
+
+
+async def history(tx: Tx, place: Place) -> tuple[PastAttempt, ...]:
+    """Return every known attempt on a payer's instruments, oldest first."""
+    rows = await tx.rows(
+        """SELECT * FROM (SELECT * FROM attempt_ledger WHERE tenant_id=:t AND gateway=:g AND account=:a AND payer_id=:p
+             ORDER BY at DESC, entry_id LIMIT :most) h ORDER BY at, entry_id""",
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        p=place.payer_id,
+        most=HISTORY_MAX,
+    )
+    return tuple(
+        PastAttempt(
+            at=row["at"],
+            invoice_id=row["invoice_id"],
+            amount_minor=row["amount_minor"],
+            currency=row["currency"],
+            initiator=Initiator(row["initiator"]),
+            instrument_id=row["instrument_id"],
+            approved=row["approved"],
+            account_reference=row["account_reference"],
+            token=row["token"],
+            origin=Origin(row["origin"]),
+            network_code=row["network_code"],
+            advice_code=row["advice_code"],
+            gateway_code=row["gateway_code"],
+            message=row["message"],
+        )
+        for row in rows
+    )
+
+
+async def blocks(tx: Tx, place: Place) -> tuple[Block, ...]:
+    """Return what forbids charging this payer or invoice, kill switches included."""
+    rows = await tx.rows(
+        """SELECT kind, since, until FROM blocks WHERE tenant_id IN (:t, '*') AND lifted_at IS NULL
+             AND gateway IN (:g, '') AND payer_id IN (:p, '') AND invoice_id IN (:i, '') ORDER BY since""",
+        t=place.tenant_id,
+        g=place.gateway,
+        p=place.payer_id,
+        i=place.invoice_id,
+    )
+    return tuple(Block(row["kind"], row["since"], row["until"]) for row in rows)
+
+
+async def situation(tx: Tx, case: Case) -> Situation:
+    """Return all that may be looked at to decide about a case."""
+    return Situation(case, await history(tx, case.place), (case.method,), await blocks(tx, case.place))
+
+
+async def save_profile(tx: Tx, place: Place, timezone: str, country: str) -> None:
+    """Remember what the gateway tells of a payer without naming him."""
+    await tx.execute(
+        """INSERT INTO payer_profiles (tenant_id, gateway, account, payer_id, timezone, country, fetched_at)
+           VALUES (:t, :g, :a, :p, :timezone, :country, :now)
+           ON CONFLICT (tenant_id, gateway, account, payer_id) DO UPDATE SET timezone=excluded.timezone,
+             country=excluded.country, fetched_at=excluded.fetched_at""",
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        p=place.payer_id,
+        timezone=timezone,
+        country=country,
+        now=tx.now,
+    )
+
+
+async def profile(tx: Tx, place: Place) -> Any:
+    """Return what is known of a payer."""
+    return await tx.row(
+        "SELECT timezone, country, fetched_at FROM payer_profiles WHERE tenant_id=:t AND gateway=:g AND account=:a AND payer_id=:p",
+        t=place.tenant_id,
+        g=place.gateway,
+        a=place.account,
+        p=place.payer_id,
+    )
+
+
+async def add_decision(
+    tx: Tx, case: Case, kind: str, rule: str, sentence: str, *, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
+    editions: Mapping[str, Any], evidence: Sequence[str],
+) -> None:  # fmt: skip
+    """Write what was decided, on what, by which data."""
+    await tx.execute(
+        """INSERT INTO decisions (decision_id, case_id, at, kind, rule, sentence, inputs, outputs, editions, evidence)
+           VALUES (:id, :case_id, :at, :kind, :rule, :sentence, CAST(:inputs AS jsonb), CAST(:outputs AS jsonb),
+             CAST(:editions AS jsonb), CAST(:evidence AS jsonb))""",
+        id=tx.ids.new("dec"),
+        case_id=case.case_id,
+        at=tx.now,
+        kind=kind,
+        rule=rule,
+        sentence=sentence,
+        inputs=json.dumps(dict(inputs)),
+        outputs=json.dumps(dict(outputs)),
+        editions=json.dumps(dict(editions)),
+        evidence=json.dumps(list(evidence)),
+    )
+
+
+async def add_block(tx: Tx, block_id: str, scope: Mapping[str, str], kind: str, until: datetime | None) -> None:
+    """Forbid charging within a scope; `tenant_id` `*` means everybody."""
+    await tx.execute(
+        """INSERT INTO blocks (block_id, tenant_id, gateway, payer_id, invoice_id, kind, since, until)
+           VALUES (:id, :tenant_id, :gateway, :payer_id, :invoice_id, :kind, :now, :until)""",
+        id=block_id,
+        kind=kind,
+        now=tx.now,
+        until=until,
+        **scope,
+    )
+
+
+async def lift_block(tx: Tx, block_id: str) -> bool:
+    """Lift a block; False if there is none open of that id."""
+    done = await tx.execute(
+        "UPDATE blocks SET lifted_at=:now WHERE block_id=:id AND lifted_at IS NULL", now=tx.now, id=block_id
+    )
+    return bool(done.rowcount)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 from dunwell_contracts.catalogue import UnknownType, read_by
 from dunwell_contracts.envelope import Undecodable
 from opentelemetry.trace import SpanKind
@@ -103,6 +103,9 @@ class Consumer(ConsumerRebalanceListener):
             logger().warning("partition lost to another member", error=str(lost))
             self._owned.clear()
             self._unclaimed |= set(self._client.assignment())
+        except NoOffsetForPartitionError:
+            # Our cursors say where to start, not Kafka: the claim of the next turn seeks.
+            self._unclaimed |= set(self._client.assignment()) - set(self._owned)
         except (KafkaError, OSError) as error:
             await self._back_off(error)
         except Exception as error:

@@ -38,7 +38,7 @@ def routes(database: Database, edge: Edge, public_url: str) -> APIRouter:
         public_url: Where gateways reach this service, without a trailing slash.
     """
     router = APIRouter(prefix="/v1", tags=["ingest"])
-    router.routes.append(Route("/v1/webhooks/{endpoint_token}", edge, methods=["POST"]))
+    router.routes.append(Route("/v1/webhooks/{endpoint_token}", edge.answer, methods=["POST"]))
 
     @router.post("/endpoints", status_code=201)
     async def add_endpoint(wanted: EndpointIn) -> dict[str, str]:

@@ -95,14 +95,14 @@ class Edge:
         self.commits = GroupCommit(database)
         self._endpoints: dict[bytes, tuple[float, Endpoint | None]] = {}
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer one webhook: 200 once it is committed or quarantined, else a problem document."""
         begun = monotonic()
         gateway, verdict = "unknown", "error"
         with tracing.span("POST /v1/webhooks/{endpoint_token}", SpanKind.SERVER, root=True) as span:
             try:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    gateway, verdict, answer = await self._answer(request)
+                    gateway, verdict, answer = await self._judged(request)
             except (TimeoutError, ClientDisconnect):
                 verdict, answer = "late", _unavailable("the delivery could not be stored in time")
             except Exception as error:
@@ -114,7 +114,7 @@ class Edge:
         metrics.ACK_SECONDS.observe(monotonic() - begun)
         return answer
 
-    async def _answer(self, request: Request) -> tuple[str, str, Response]:
+    async def _judged(self, request: Request) -> tuple[str, str, Response]:
         endpoint = await self._endpoint(token_hash(request.path_params["endpoint_token"]))
         if endpoint is None:
             detail = "no endpoint has this token; create one with: dunwell endpoints add"

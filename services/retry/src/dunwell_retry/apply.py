@@ -62,11 +62,7 @@ async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) ->
 async def _charge(tx: Tx, case: Case, charge: Charge, policy: RetryPolicy) -> None:
     place = case.place
     key = idempotency_key(
-        policy.idempotency_secret,
-        place.tenant_id,
-        place.account,
-        f"{place.invoice_id}|{case.case_id}",
-        charge.attempt_number,
+        policy.idempotency_secret, place.tenant_id, place.account, place.invoice_id, charge.attempt_number
     )
     money = Money(case.currency, case.amount_minor)
     intent = charges.intent_of(key, money, place.invoice_id, charge.method.instrument_id, charge.initiator)

@@ -77,6 +77,7 @@ class Recovery:
             now=tx.now,
             cause=received.envelope.id,
             first_span=traceparent or received.envelope.traceparent,
+            numbers_used=ended.attempt_numbers if ended else 0,
         )
         case = await apply(tx, decided, self.policy)
         tx.record_effect(EffectRecorded("fetch_payer", case.case_id, case.case_id, {"case_id": case.case_id}))

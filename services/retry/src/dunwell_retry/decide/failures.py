@@ -25,11 +25,13 @@ def opened(
     now: datetime,
     cause: str,
     first_span: str = "",
+    numbers_used: int = 0,
 ) -> Decided:
     """Return a new case; it asks who the payer is before it plans.
 
     Args:
         money: (currency, what is still due in minor units).
+        numbers_used: Attempt numbers that earlier cases of the invoice used up: none is ever used twice.
     """
     case = Case(
         case_id=case_id,
@@ -44,6 +46,7 @@ def opened(
         method=method,
         assignment=assign(policy, place.tenant_id, place.payer_id),
         first_span=first_span,
+        attempt_numbers=numbers_used,
     )
     text = f"A payment failed: {decline.reason.replace('_', ' ')}."
     outputs: tuple[Output, ...] = (Opened(Why("retry.payment_failed", text, (cause,), decline.data_edition)),)

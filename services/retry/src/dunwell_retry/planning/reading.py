@@ -32,9 +32,9 @@ class Reading:
 
 @lru_cache(maxsize=65536)
 def _read(
-    gateway_code: str | None, network_code: str | None, advice_code: str | None, gateway: str, network: str, on: date
+    gateway_code: str, network_code: str, advice_code: str, message: str, gateway: str, network: str, on: date
 ) -> Reading:
-    raw = RawDecline(gateway_code, network_code, advice_code, None)
+    raw = RawDecline(gateway_code, network_code, advice_code, message)
     found = classify(raw, gateway=gateway, network=network, on=on)
     return Reading(str(found.reason), bool(found.hard), str(found.decided_by))
 
@@ -43,4 +43,7 @@ def read(decline: Decline | None, gateway: str, network: str, on: date) -> Readi
     """Return the reading of a refusal; of none at all, `unknown`."""
     if decline is None:
         return Reading("unknown", False, "none")
-    return _read(decline.gateway_code, decline.network_code, decline.advice_code, gateway, network, on)
+    return _read(
+        decline.gateway_code or "", decline.network_code or "", decline.advice_code or "", decline.message or "",
+        gateway, network, on,
+    )  # fmt: skip

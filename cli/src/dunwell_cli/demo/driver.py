@@ -1,0 +1,84 @@
+"""The time-lapse: a virtual clock that steps only when the pipeline is quiet.
+
+Owns: stepping. Each step goes to the next instant at which a timer or the world has something to do, on a grid, so
+that what is due in the same slot happens in one step and a campaign of months takes about a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dunwell_kit.clock import ClockWriter
+from dunwell_kit.http import gateway_client
+
+from dunwell_cli.demo.quiet import Quiet
+
+OnStep = Callable[["Lapse"], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Lapse:
+    """How far the time-lapse is."""
+
+    started_at: datetime
+    ends_at: datetime
+    now: datetime
+    steps: int = 0
+
+    @property
+    def share(self) -> float:
+        """Part of the virtual time that has passed, in [0, 1]."""
+        return min(1.0, (self.now - self.started_at) / (self.ends_at - self.started_at))
+
+
+class Driver:
+    """Drives one fleet through virtual time.
+
+    Args:
+        grid: Instants between two marks of this grid are met at the later mark.
+    """
+
+    def __init__(self, clock: ClockWriter, quiet: Quiet, sandbox_url: str, grid: timedelta) -> None:
+        self._clock, self._quiet, self._grid = clock, quiet, grid
+        self._sandbox_url = sandbox_url
+        self._http = gateway_client()
+
+    async def run(self, ends_at: datetime, on_step: OnStep) -> Lapse:
+        """Step until the end, or until nobody has anything left to do."""
+        lapse = Lapse(self._clock.now(), ends_at, self._clock.now())
+        try:
+            while lapse.now < ends_at:
+                await self._step(lapse)
+                await on_step(lapse)
+                following = await self._next(lapse.now)
+                if following is None:
+                    break
+                lapse.now = min(ends_at, following)
+                self._clock.set(lapse.now)
+                lapse.steps += 1
+            await self._quiet.wait(lapse.now)
+            return lapse
+        finally:
+            await self._http.aclose()
+
+    async def _step(self, lapse: Lapse) -> None:
+        # What is due by the clock first, then what the world does in the meantime: two causes never race.
+        await self._quiet.wait(lapse.now)
+        opened = await self._http.post(f"{self._sandbox_url}/_sandbox/open", json={"until": lapse.now.isoformat()})
+        opened.raise_for_status()
+        if any(opened.json().values()):
+            await self._quiet.wait(lapse.now)
+
+    async def _next(self, now: datetime) -> datetime | None:
+        world = (await self._http.get(f"{self._sandbox_url}/_sandbox/next")).json()["at"]
+        timer = await self._quiet.next_due(now)
+        known = [self._on_grid(timer)] if timer is not None else []
+        known += [self._on_grid(datetime.fromisoformat(world))] if world else []
+        return max(min(known), now + timedelta(seconds=1)) if known else None
+
+    def _on_grid(self, at: datetime) -> datetime:
+        marks = math.ceil((at - datetime.fromtimestamp(0, at.tzinfo)) / self._grid)
+        return datetime.fromtimestamp(0, at.tzinfo) + marks * self._grid

@@ -1,0 +1,98 @@
+"""Is the pipeline quiet? Asked of the stores themselves, since only they know what is under way.
+
+Quiet means: every webhook read, every outbox row sent, every record consumed, no timer due, no effect open, and
+nothing of it changed between two looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from dunwell_contracts.catalogue import topics
+from dunwell_kit.errors import Unavailable
+
+_BUSY = """
+SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
+     + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1) AS work,
+  EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
+     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid >= pg_snapshot_xmax(c.lo))
+     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) AS unsent,
+  (SELECT coalesce(sum(next_offset), 0) FROM cursors)::bigint AS consumed,
+  (SELECT count(*) FROM effects) AS effects"""
+_NEW_DELIVERIES = "SELECT count(*) FROM deliveries WHERE state = 'new'"
+_NEXT_TIMER = "SELECT min(due_at) FROM timers WHERE state = 'pending'"
+_NEXT_EFFECT = "SELECT min(not_before) FROM effects WHERE state = 'pending' AND not_before > $1"
+LOOK_EVERY_SECONDS = 0.004
+
+
+class Quiet:
+    """Looks at the stores of a fleet."""
+
+    def __init__(self, postgres_dsn: str, kafka_bootstrap: str, sandbox_url: str, services: tuple[str, ...]) -> None:
+        self._dsn, self._bootstrap, self._sandbox_url = postgres_dsn, kafka_bootstrap, sandbox_url
+        self._services = services
+        self._connections: dict[str, asyncpg.Connection] = {}
+        self._kafka = AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap)
+        self._http = httpx.AsyncClient(timeout=30, trust_env=False)  # noqa: DW-http - a checker on loopback
+        self._partitions: dict[str, list[TopicPartition]] = {}
+
+    async def __aenter__(self) -> Quiet:
+        base = self._dsn.rpartition("/")[0]
+        for service in self._services:
+            self._connections[service] = await asyncpg.connect(f"{base}/dunwell_{service}")
+        await self._kafka.start()
+        for service in self._services:
+            read = [t for t in topics().values() if service in t.consumers]
+            self._partitions[service] = [TopicPartition(t.name, p) for t in read for p in range(t.partitions_local)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+        await self._kafka.stop()
+        for connection in self._connections.values():
+            await connection.close()
+
+    async def wait(self, now: datetime, seconds: float = 60) -> None:
+        """Return when all is quiet at a virtual instant; Unavailable says what is still busy."""
+        loop = asyncio.get_running_loop()
+        end, before = loop.time() + seconds, None
+        while True:
+            busy, print_ = await self._look(now)
+            if not busy and print_ == before:
+                return
+            before = print_ if not busy else None
+            if loop.time() > end:
+                raise Unavailable(f"after {seconds} s the pipeline is still busy: {', '.join(busy) or 'changing'}")
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    async def _look(self, now: datetime) -> tuple[list[str], tuple[int, ...]]:
+        pending = (await self._http.get(f"{self._sandbox_url}/_sandbox/pending")).json()["pending"]
+        if pending:
+            return [f"{pending} webhooks or messages on their way"], ()
+        if await self._connections["ingest"].fetchval(_NEW_DELIVERIES):
+            return ["deliveries unread"], ()
+        rows = await asyncio.gather(*(self._connections[s].fetchrow(_BUSY, now) for s in self._services))
+        found = [f"{s}: {r['work']} due" for s, r in zip(self._services, rows, strict=True) if r["work"]]
+        found += [f"{s}: outbox unsent" for s, r in zip(self._services, rows, strict=True) if r["unsent"]]
+        if found:
+            return found, ()
+        ends = await self._kafka.end_offsets(sorted({tp for tps in self._partitions.values() for tp in tps}))
+        for service, row in zip(self._services, rows, strict=True):
+            if row["consumed"] < sum(ends[tp] for tp in self._partitions[service]):
+                found.append(f"{service}: behind")
+        return found, (sum(ends.values()), *(row["effects"] for row in rows))
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        """Return when the next timer or postponed effect of any service is due."""
+        timers = await asyncio.gather(*(c.fetchval(_NEXT_TIMER) for c in self._connections.values()))
+        effects = await asyncio.gather(*(c.fetchval(_NEXT_EFFECT, now) for c in self._connections.values()))
+        return min((at for at in (*timers, *effects) if at is not None), default=None)
+
+    async def fetch(self, service: str, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Read from a service's store, for checks and reports."""
+        found: list[asyncpg.Record] = await self._connections[service].fetch(statement, *values)
+        return found

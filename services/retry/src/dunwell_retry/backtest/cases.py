@@ -1,0 +1,49 @@
+"""From a world's failed invoice to the case that the planner is given.
+
+Owns: the translation. Refuses: anything that production would not know at that moment.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dunwell_worlds import protocol
+
+from dunwell_retry.planning.model import Case, Decline, Method, Past
+
+
+def decline_of(decline: protocol.Decline | None) -> Decline | None:
+    """Return the planner's form of a refusal."""
+    if decline is None:
+        return None
+    return Decline(decline.gateway_code, decline.network_code, decline.advice_code, decline.message)
+
+
+def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:
+    """Return the case of an invoice right after its failure."""
+    decline = decline_of(invoice.decline)
+    assert decline is not None
+    return Case(
+        case_id=invoice.invoice_id,
+        invoice_id=invoice.invoice_id,
+        payer_id=invoice.payer_id,
+        tenant_id=invoice.tenant_id,
+        amount_minor=invoice.amount_minor,
+        currency=invoice.currency,
+        timezone=invoice.timezone,
+        gateway=invoice.gateway,
+        failed_at=invoice.failed_at,
+        deadline=invoice.failed_at + horizon,
+        decline=decline,
+        methods=tuple(
+            Method(
+                entry.instrument_id, entry.kind, entry.network, entry.funding, entry.country, entry.issuer_id,
+                entry.expires,
+            )
+            for entry in invoice.instruments
+        ),
+        routes=invoice.routes,
+        history=tuple(
+            Past(entry.at, entry.amount_minor, entry.approved, decline_of(entry.decline)) for entry in invoice.history
+        ),
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""One policy over one world.
+
+Owns: the life of every invoice under a policy, and what it came to. Decisions are made by `planning.plan` and asked
+again at the gate when a charge is sent, as in production. Refuses: comparisons; see `compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from dunwell_worlds.protocol import ActionKind, FailedInvoice
+from dunwell_worlds.validate import ValidatedWorld
+
+from dunwell_retry.backtest.cases import case_of, decline_of
+from dunwell_retry.backtest.violations import Referee
+from dunwell_retry.planning.model import Case, Sent
+from dunwell_retry.planning.parameters import Model
+from dunwell_retry.planning.permits import Gate, at_fire_time
+from dunwell_retry.planning.planner import plan
+from dunwell_retry.policies.document import Policy
+from dunwell_retry.rules import allow
+
+# A decision takes a moment after the event that caused it.
+_REACTION = timedelta(minutes=1)
+# More plans than this for one invoice mean that gate and plan do not agree.
+_PLANS_MAX = 60
+# Days of the friendly e-mails when messages are on; an e-mail costs a tenth of a cent.
+EMAIL_DAYS = (0.02, 3, 7, 12, 20)
+EMAIL_COST_MINOR_USD = 0.1
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a policy is run.
+
+    Args:
+        emails: Whether five friendly e-mails go out beside the charges.
+        model: Model for `smart` policies; None takes the shipped one.
+        seed: Seed of the planner's explorations.
+    """
+
+    emails: bool = False
+    model: Model | None = None
+    seed: int = 0
+    gate: Gate = allow
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One charge that was sent; `chance` is what the planner expected of it, if it has a model."""
+
+    at: datetime
+    instrument_id: str
+    route: str
+    initiator: str
+    approved: bool
+    chance: float | None
+    cost_minor_usd: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one invoice came to under one policy."""
+
+    invoice_id: str
+    amount_minor: int
+    currency: str
+    failed_at: datetime
+    funding: str
+    country: str
+    observed_code: str | None
+    hidden_reason: str | None
+    attempts: list[Attempt] = field(default_factory=list)
+    recovered_at: datetime | None = None
+    paid_at: datetime | None = None
+    canceled: bool = False
+    complaints: int = 0
+    opted_out: bool = False
+    contacts: int = 0
+    never_retry: int = 0
+    over_cap: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Return whether the invoice can still be charged."""
+        return self.recovered_at is None and self.paid_at is None and not self.canceled
+
+
+def run_policy(
+    world: ValidatedWorld,
+    policy: Policy,
+    settings: Settings = Settings(),
+    progress: Progress | None = None,
+    span: slice = slice(None),
+) -> list[Outcome]:
+    """Return the outcomes of a fresh world's invoices, or of a span of them, under a policy."""
+    outcomes = []
+    for number, invoice in enumerate(world.failures()[span], start=1):
+        outcomes.append(_Life(world, invoice, policy, settings).live())
+        if progress is not None and number % 200 == 0:
+            progress(200)
+    if progress is not None:
+        progress(len(outcomes) % 200)
+    return outcomes
+
+
+class _Life:
+    """One invoice from its failure to its end."""
+
+    def __init__(self, world: ValidatedWorld, invoice: FailedInvoice, policy: Policy, settings: Settings) -> None:
+        self.world, self.invoice, self.policy, self.settings = world, invoice, policy, settings
+        self.case: Case = case_of(invoice, world.horizon)
+        self.seen = invoice.failed_at
+        self.mails = [invoice.failed_at + timedelta(days=day) for day in EMAIL_DAYS] if settings.emails else []
+        first = invoice.instruments[0]
+        reveal = world.revealing
+        self.outcome = Outcome(
+            invoice.invoice_id, invoice.amount_minor, invoice.currency, invoice.failed_at, first.funding,
+            first.country, invoice.decline.network_code or invoice.decline.gateway_code,
+            reveal.hidden_reason(invoice.invoice_id) if reveal else None,
+        )  # fmt: skip
+        self.referee = Referee(invoice)
+
+    def live(self) -> Outcome:
+        """Charge as the policy plans until the invoice is settled, the plan ends or the horizon is reached."""
+        now = self.case.failed_at + _REACTION
+        for _ in range(_PLANS_MAX):
+            made = plan(
+                self.case, self.policy, now=now, seed=self.settings.seed, gate=self.settings.gate,
+                model=self.settings.model, look_ahead=1,
+            )  # fmt: skip
+            if not made.attempts:
+                self._wait(self.case.deadline)
+                if self.case.fixed_at is None or self.case.fixed_at < now or not self.outcome.open:
+                    break
+                now = self.case.fixed_at + _REACTION
+                continue
+            following = made.attempts[0]
+            fixed = self.case.fixed_at
+            self._wait(following.at)
+            if not self.outcome.open:
+                break
+            if self.case.fixed_at != fixed:
+                now = max(now, self.case.fixed_at or now)
+                continue
+            now = following.at
+            initiator = "payer" if fixed is not None and not any(sent.at >= fixed for sent in self.case.sent) else "merchant"
+            if not at_fire_time(self.case, now, following.instrument_id, initiator, self.settings.gate).permit:
+                now += _REACTION
+                continue
+            self._charge(now, following.instrument_id, following.route, initiator, following.chance)
+            if not self.outcome.open:
+                break
+            now += _REACTION
+        self._wait(self.case.deadline)
+        return self.outcome
+
+    def _charge(self, at: datetime, instrument_id: str, route: str, initiator: str, chance: float | None) -> None:
+        self.referee.judge(self.outcome, at, instrument_id, initiator)
+        result = self.world.attempt(self.invoice.invoice_id, at, instrument_id, route, initiator)
+        self.referee.note(at, instrument_id, result)
+        self.outcome.attempts.append(
+            Attempt(at, instrument_id, route, initiator, result.approved, chance, result.cost_minor_usd)
+        )
+        sent = Sent(at, instrument_id, route, result.approved, decline_of(result.decline), initiator)
+        self.case = replace(self.case, sent=(*self.case.sent, sent))
+        self.seen = max(self.seen, at)
+        if result.approved:
+            self.outcome.recovered_at = at
+
+    def _wait(self, until: datetime) -> None:
+        """Let time pass: e-mails go out and the payer acts."""
+        while self.outcome.open and self.mails and self.mails[0] <= until:
+            at = max(self.mails.pop(0), self.seen)
+            self._actions(at)
+            if self.outcome.open and not self.outcome.opted_out:
+                self.world.deliver(self.invoice.invoice_id, at, "email", "friendly", "payment_failed")
+                self.outcome.contacts += 1
+        if self.outcome.open:
+            self._actions(until)
+
+    def _actions(self, until: datetime) -> None:
+        if until <= self.seen:
+            return
+        for action in self.world.payer_actions(self.invoice.invoice_id, self.seen, until):
+            if action.kind is ActionKind.PAID:
+                self.outcome.paid_at = action.at
+            elif action.kind is ActionKind.CANCELED:
+                self.outcome.canceled = True
+            elif action.kind is ActionKind.COMPLAINED:
+                self.outcome.complaints += 1
+            elif action.kind is ActionKind.OPTED_OUT:
+                self.outcome.opted_out = True
+            elif action.kind is ActionKind.FIXED_METHOD:
+                # The charge that answers a fix comes at once, so that time stops here.
+                self.case = replace(self.case, fixed_at=action.at)
+                self.seen = action.at
+                return
+            if not self.outcome.open:
+                break
+        self.seen = until

@@ -1,0 +1,68 @@
+"""A referee who does not trust the gate: counts what must never happen, from plain lists.
+
+Owns: two counts, charges after a final refusal and charges over a cap. Refuses: the gate's code and data, so that an
+error in them cannot hide itself here.
+Sources: docs.bill1st.com/docs/mac-response-codes and checkout.com/docs/developer-resources/codes/visa-response-codes
+(Visa category 1), developers.tabapay.com/docs/merchant-advice-code (Mastercard 03 and 21), read September 2026.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice
+
+_VISA_FINAL = frozenset({"04", "07", "12", "14", "15", "41", "43", "R0", "R1", "R3"})
+_MASTERCARD_FINAL_ADVICE = frozenset({"03", "21"})
+_ACH_RETRYABLE = frozenset({"R01", "R09"})
+_WINDOW = timedelta(days=30)
+_VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH, _ACH_CAP = 20, 10, 35, 2
+
+
+class _Counts(Protocol):
+    never_retry: int
+    over_cap: int
+
+
+class Referee:
+    """Watches one invoice."""
+
+    def __init__(self, invoice: FailedInvoice) -> None:
+        self._networks = {entry.instrument_id: entry.network for entry in invoice.instruments}
+        self._final: set[str] = set()
+        self._refused: dict[str, list[datetime]] = {}
+        first = invoice.instruments[0].instrument_id
+        self._refuse(first, invoice.failed_at, invoice.decline)
+
+    def _refuse(self, instrument_id: str, at: datetime, decline: Decline) -> None:
+        self._refused.setdefault(instrument_id, []).append(at)
+        network = self._networks[instrument_id]
+        if (
+            (network == "visa" and decline.network_code in _VISA_FINAL)
+            or (network == "mastercard" and decline.advice_code in _MASTERCARD_FINAL_ADVICE)
+            or (network == "ach" and decline.network_code not in _ACH_RETRYABLE)
+        ):
+            self._final.add(instrument_id)
+
+    def judge(self, counts: _Counts, at: datetime, instrument_id: str, initiator: str) -> None:
+        """Count a charge that is about to be sent, if it must not be."""
+        if initiator == "payer":
+            return
+        if instrument_id in self._final:
+            counts.never_retry += 1
+        refused = self._refused.get(instrument_id, [])
+        month = sum(1 for past in refused if at - past < _WINDOW)
+        network = self._networks[instrument_id]
+        if network == "mastercard":
+            day = sum(1 for past in refused if at - past < timedelta(days=1))
+            counts.over_cap += day >= _MASTERCARD_DAY or month >= _MASTERCARD_MONTH
+        elif network == "ach":
+            counts.over_cap += len(refused) > _ACH_CAP
+        elif self._networks[instrument_id] in ("visa", "amex", "discover"):
+            counts.over_cap += month > _VISA_CAP
+
+    def note(self, at: datetime, instrument_id: str, result: AttemptResult) -> None:
+        """Remember what came back."""
+        if result.decline is not None:
+            self._refuse(instrument_id, at, result.decline)

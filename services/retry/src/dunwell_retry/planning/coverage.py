@@ -1,0 +1,115 @@
+"""Choosing a set of charges that together cover the stories best.
+
+Owns: the greedy choice of instants. Refuses: what the stories are.
+The chance that at least one of a set of charges passes is submodular in the set, so greedy picks come within 1 - 1/e
+of the best set (Nemhauser, Wolsey, Fisher, Mathematical Programming 14, 1978); single best instants do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dunwell_retry.planning.parameters import Floats
+from dunwell_retry.planning.scenarios import Ints, Reals
+
+
+@dataclass(slots=True, eq=False)
+class Option:
+    """Instants at which one method can be charged, under stories independent of the other methods'.
+
+    Args:
+        weight: P(story), (story).
+        chance: P(approve), (instant, story); the choice lowers the rows of `tiring` in place.
+        at: Wall-clock seconds of the instants.
+        allowed: False where the rules or the policy forbid.
+        cost: Minor units of US dollars per charge.
+        tiring: Stories whose chance falls by `tires` with every charge.
+    """
+
+    weight: Floats
+    chance: Reals
+    at: Ints
+    allowed: NDArray[np.bool_]
+    cost: float
+    tiring: slice
+    tires: float
+    alive: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        self.alive = self.weight.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One chosen instant: option, column, and what it adds to the set."""
+
+    option: int
+    column: int
+    gain: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a recovery is worth and what limits the set.
+
+    Args:
+        value: Minor units of US dollars.
+        gain_min: A charge that adds less is not worth a bank's patience.
+        gap_seconds: Least distance of two charges.
+        delay_per_second: Share of the value lost with every second from `start`, wall-clock seconds.
+    """
+
+    value: float
+    gain_min: float
+    gap_seconds: int
+    delay_per_second: float
+    start: int
+
+
+def gains(options: list[Option]) -> list[Floats]:
+    """Return for every option what each instant would add to the charges already taken."""
+    masses = [float(option.alive.sum()) for option in options]
+    found = []
+    for number, option in enumerate(options):
+        others = 1.0
+        for other, mass in enumerate(masses):
+            if other != number:
+                others *= mass
+        found.append(np.asarray(option.chance @ option.alive, dtype=np.float64) * others)
+    return found
+
+
+def choose(options: list[Option], budget: int, terms: Terms) -> list[Pick]:
+    """Return up to `budget` picks in order of choice; each adds more than it costs."""
+    picks: list[Pick] = []
+    first: list[Floats] | None = None
+    discounts = [np.maximum(0.0, 1 - (option.at - terms.start) * terms.delay_per_second) for option in options]
+    for _ in range(budget):
+        now = gains(options)
+        first = first or now
+        best: tuple[float, int, int] | None = None
+        for number, option in enumerate(options):
+            net = now[number] * discounts[number] * terms.value - option.cost
+            net[~option.allowed | (now[number] < terms.gain_min)] = -np.inf
+            column = int(net.argmax())
+            if net[column] > 0 and (best is None or net[column] > best[0]):
+                best = (float(net[column]), number, column)
+        if best is None:
+            break
+        _, number, column = best
+        picks.append(Pick(number, column, float(now[number][column]), float(first[number][column])))
+        _take(options, number, column, terms.gap_seconds)
+    return picks
+
+
+def _take(options: list[Option], number: int, column: int, gap_seconds: int) -> None:
+    taken = options[number]
+    at = taken.at[column]
+    taken.alive = taken.alive * (1 - taken.chance[column])
+    taken.chance[:, taken.tiring] *= np.float32(taken.tires)
+    for option in options:
+        option.allowed &= np.abs(option.at - at) >= gap_seconds

@@ -1,0 +1,220 @@
+"""The plan of one case under one policy: the only way by which anything is ever scheduled.
+
+Owns: choosing between policies with and without a model, and the common end of every plan. Pure.
+Refuses: sending; whoever sends asks the rule gate again at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from dunwell_retry.planning.local import zone
+from dunwell_retry.planning.model import Case, Plan, PlannedAttempt, Refused
+from dunwell_retry.planning.parameters import Model, ModelUnusable, shipped
+from dunwell_retry.planning.permits import Gate, Permits
+from dunwell_retry.planning.posterior import readings_of
+from dunwell_retry.planning.reading import Reading
+from dunwell_retry.planning.schedules import Moment, moments
+from dunwell_retry.planning.smart import smart_plan
+from dunwell_retry.policies.document import Policy
+from dunwell_retry.policies.presets import preset
+from dunwell_retry.rules import allow
+
+# A fix by the payer is answered at once: he is still there.
+_AFTER_FIX = timedelta(minutes=2)
+# A planned charge whose moment passed while nobody looked is sent when its place is not older than this.
+_LATE = timedelta(minutes=1)
+_PAYER_REASONS = ("expired", "bad_credential", "dead_card", "revoked", "auth_required")
+
+
+def plan(
+    case: Case, policy: Policy, *, now: datetime, seed: int, gate: Gate = allow, model: Model | None = None,
+    look_ahead: int | None = None,
+) -> Plan:  # fmt: skip
+    """Return what to send next, and when, and why.
+
+    Equal arguments give equal plans; `seed` only decides explorations.
+
+    Args:
+        now: Aware UTC instant of the decision; every planned instant lies after it.
+        model: The scenario model of `smart` policies; None takes the shipped one.
+        look_ahead: How many charges of the plan are worked out and returned; None = all. The first ones do not
+            depend on it.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now must be aware")
+    notes = _notes(case)
+    readings = readings_of(case)
+    if case.sent and case.sent[-1].approved:
+        return _ended(case, policy, now, seed, "already recovered", notes)
+    fixed = _after_fix(case, policy, now, seed, gate, notes)
+    if fixed is not None:
+        return fixed
+    if policy.kind == "smart":
+        usable, note = _model(policy, model)
+        if usable is not None:
+            smart = smart_plan(
+                case, policy, now=now, seed=seed, gate=gate, model=usable, readings=readings,
+                look_ahead=look_ahead,
+            )  # fmt: skip
+            return replace(smart, notes=(*notes, *smart.notes))
+        fallback = preset("payday")
+        notes = (*notes, note)
+        policy = replace(
+            fallback, name=policy.name, version=policy.version, attempts_max=policy.attempts_max,
+            outage_ladder_hours=policy.outage_ladder_hours, silent_days=policy.silent_days,
+        )  # fmt: skip
+    return _scheduled(case, policy, now, seed, gate, readings, notes, look_ahead)
+
+
+def _model(policy: Policy, model: Model | None) -> tuple[Model | None, str]:
+    """Return the model that may be used, or None and the sentence that says why not."""
+    try:
+        found = model or shipped()
+    except (ModelUnusable, FileNotFoundError) as error:
+        return None, f"model not usable ({error}): planned by the pay-day rule instead"
+    if policy.model_edition is not None and policy.model_edition != found.edition:
+        text = f"policy asks for model {policy.model_edition!r}, here is {found.edition!r}"
+        return None, f"{text}: planned by the pay-day rule instead"
+    return found, ""
+
+
+def _notes(case: Case) -> tuple[str, ...]:
+    found = []
+    if zone(case.timezone) is None:
+        found.append(f"unknown time zone {case.timezone!r}: planned in UTC")
+    times = [payment.at for payment in case.history]
+    if times != sorted(times):
+        found.append("history was out of order: sorted")
+    sent = [charge.at for charge in case.sent]
+    if sent != sorted(sent):
+        found.append("charges were out of order: taken in the order of time")
+    for method in case.methods:
+        if method.expires is not None and not 1 <= method.expires[1] <= 12:
+            found.append(f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored")
+    return tuple(found)
+
+
+def budget_left(case: Case, policy: Policy) -> int:
+    """Return how many further charges the policy and the tenant allow; the payer's own do not count."""
+    most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
+    return max(0, most - sum(1 for charge in case.sent if charge.initiator == "merchant"))
+
+
+def _after_fix(
+    case: Case, policy: Policy, now: datetime, seed: int, gate: Gate, notes: tuple[str, ...]
+) -> Plan | None:
+    """Return the immediate charge that answers a payer's fix, unless it was already sent or is not permitted."""
+    fixed = case.fixed_at
+    if fixed is None or any(charge.at >= fixed for charge in case.sent) or now > case.deadline:
+        return None
+    at, method = max(now, fixed) + _AFTER_FIX, case.methods[0]
+    verdict = Permits(case, gate).ask(at, method.instrument_id, "payer")
+    if not verdict.permit:
+        return None
+    attempt = PlannedAttempt(
+        at, method.instrument_id, case.routes[0], 0.9, 0.9, 1.0, "the payer put the method right", verdict.rule
+    )
+    empty = _ended(case, policy, now, seed, None, notes)
+    return replace(empty, attempts=(attempt,), expected=0.9, budget_left=budget_left(case, policy))
+
+
+def _ended(
+    case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...]
+) -> Plan:
+    return Plan(
+        case_id=case.case_id,
+        policy=policy.name,
+        policy_version=policy.version,
+        policy_kind=policy.kind,
+        model_edition=None,
+        made_at=now.astimezone(UTC),
+        seed=seed,
+        attempts=(),
+        silent_until=None,
+        deadline=case.deadline,
+        expected=None,
+        posterior={},
+        rhythm=None,
+        budget_left=budget_left(case, policy),
+        stop=stop,
+        payer_can_fix=False,
+        notes=notes,
+    )
+
+
+def _scheduled(
+    case: Case, policy: Policy, now: datetime, seed: int, gate: Gate, readings: Sequence[Reading],
+    notes: tuple[str, ...], look_ahead: int | None,
+) -> Plan:  # fmt: skip
+    """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
+    last = max((charge.at for charge in case.sent), default=case.failed_at)
+    after = max(last, now - _LATE)
+    ahead = [moment for moment in moments(policy, case, readings) if moment[0] > after]
+    attempts, refused, sources = permitted(case, ahead, now, gate, min(budget_left(case, policy), look_ahead or len(ahead)))
+    observed = readings[-1].observed if readings else "unknown"
+    stop = None
+    if not attempts:
+        stop = refused[0].reason if refused else "the policy has no attempt left"
+    base = _ended(case, policy, now, seed, stop, notes)
+    return replace(
+        base,
+        attempts=attempts,
+        refused=refused[:8],
+        sources=sources,
+        silent_until=None if observed in _PAYER_REASONS else _silence(case, policy, attempts),
+        payer_can_fix=observed in _PAYER_REASONS,
+        changes=_CHANGES,
+    )
+
+
+_CHANGES = (
+    "an approval, a payment or a cancellation ends the plan",
+    "a refusal with another code or advice replans it",
+    "a new or repaired payment method is charged at once",
+)
+
+
+def _silence(case: Case, policy: Policy, attempts: Sequence[PlannedAttempt]) -> datetime | None:
+    """Return until when time alone may solve it, at most the policy's silent days."""
+    if not attempts:
+        return None
+    limit = case.failed_at + timedelta(days=policy.silent_days)
+    return limit if attempts[0].at <= limit else None
+
+
+def permitted(
+    case: Case, ahead: Sequence[Moment], now: datetime, gate: Gate, budget: int
+) -> tuple[tuple[PlannedAttempt, ...], tuple[Refused, ...], tuple[str, ...]]:
+    """Return the charges that the gate permits, each supposed to be refused before the next is asked about.
+
+    A charge that may only be sent later is moved there when the next one of the schedule is not due by then.
+    """
+    permits = Permits(case, gate)
+    method, route = case.methods[0].instrument_id, case.routes[0]
+    attempts: list[PlannedAttempt] = []
+    refused: list[Refused] = []
+    sources: dict[str, None] = {}
+    for number, (moment, reason) in enumerate(ahead):
+        if len(attempts) >= budget:
+            break
+        at = max(moment, now)
+        verdict = permits.ask(at, method)
+        if not verdict.permit:
+            refused.append(Refused(at, method, route, None, None, f"{verdict.rule}: {verdict.reason}"))
+            sources.update(dict.fromkeys(verdict.sources))
+            later = verdict.not_before
+            following = ahead[number + 1][0] if number + 1 < len(ahead) else case.deadline
+            if later is None:
+                break
+            if not at < later < following or later > case.deadline:
+                continue
+            at, verdict = later, permits.ask(later, method)
+            if not verdict.permit:
+                continue
+            reason = f"{reason}, moved to the first permitted instant"
+        attempts.append(PlannedAttempt(at, method, route, None, None, 1.0, reason, verdict.rule))
+        permits.suppose(at, method)
+    return tuple(attempts), tuple(refused), tuple(sources)

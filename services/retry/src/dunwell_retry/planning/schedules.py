@@ -1,0 +1,96 @@
+"""Policies that need no model: their instants follow from the document and the failure alone.
+
+Owns: fixed, uniform, code-aware, pay-day, advice-following and random schedules. Refuses: the rules, asked later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from dunwell_kit.chance import uniform as chance
+
+from dunwell_retry.planning.local import zone
+from dunwell_retry.planning.model import Case
+from dunwell_retry.planning.reading import Reading
+from dunwell_retry.policies.document import WEEKDAYS, Policy
+
+# Hours after which a charge may be repeated, by Mastercard advice code.
+# Source: docs.payabl.com/docs/mastercard-merchant-advice-codes, read September 2026.
+_ADVISED_HOURS = {"02": 72, "24": 1, "25": 24, "26": 48, "27": 96, "28": 144, "29": 192, "30": 240}
+_UTC = zone("UTC")
+_SLACK = timedelta(minutes=1)
+
+Moment = tuple[datetime, str]
+
+
+def moments(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Moment]:
+    """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon."""
+    end = min(case.deadline, case.failed_at + timedelta(days=policy.horizon_days))
+    found = _by_kind(policy, case, readings)
+    if policy.outage_ladder_hours and readings and readings[-1].observed == "outage":
+        since = case.sent[-1].at if case.sent else case.failed_at
+        ladder = [
+            (since + timedelta(hours=hours), f"the bank was out of order: {hours:g} h later")
+            for hours in policy.outage_ladder_hours
+        ]
+        found = sorted(ladder + [moment for moment in found if moment[0] > ladder[-1][0]])
+    return [moment for moment in found if case.failed_at < moment[0] <= end]
+
+
+def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Moment]:
+    if policy.kind == "fixed":
+        return _after(case, policy.days)
+    if policy.kind == "uniform" and policy.every_hours is not None:
+        gap = policy.every_hours / 24
+        return _after(case, [gap * number for number in range(1, policy.attempts_max + 1)])
+    if policy.kind == "code_aware":
+        reason = readings[0].observed if readings else "unknown"
+        return _after(case, policy.ladders.get(reason, policy.ladders["default"]), f"ladder for {reason}")
+    if policy.kind == "payday":
+        return pay_days(policy, case)
+    if policy.kind == "advice_following":
+        return _advised(policy, case)
+    if policy.kind == "random":
+        span = policy.horizon_days - 1 / 24
+        draws = [chance("random policy", case.case_id, number) for number in range(policy.attempts_max)]
+        return _after(case, sorted(1 / 24 + draw * span for draw in draws), "drawn at random")
+    return []
+
+
+def _after(case: Case, days: Sequence[float], reason: str = "fixed schedule") -> list[Moment]:
+    return [(case.failed_at + timedelta(days=day), f"{reason}: day {day:g}") for day in days]
+
+
+def _advised(policy: Policy, case: Case) -> list[Moment]:
+    """Return the advised instant after the last refusal when there is advice, else the default ladder."""
+    last = case.sent[-1] if case.sent else None
+    decline, at = (last.decline, last.at) if last else (case.decline, case.failed_at)
+    hours = _ADVISED_HOURS.get(decline.advice_code or "") if decline else None
+    ladder = _after(case, policy.ladders["default"], "no advice, default ladder")
+    if hours is None:
+        return ladder
+    advised = at + timedelta(hours=hours) + _SLACK
+    text = f"the network advised to wait {hours} h"
+    return [(advised, text), *[moment for moment in ladder if moment[0] > advised]]
+
+
+def pay_days(policy: Policy, case: Case) -> list[Moment]:
+    """Return the common pay days after the failure at the policy's local hour; each only once."""
+    where = zone(case.timezone) or _UTC
+    assert where is not None
+    first = case.failed_at.astimezone(where).date()
+    minutes = round(policy.hour * 60)
+    found = []
+    for ahead in range(int(policy.horizon_days) + 1):
+        day = first + timedelta(days=ahead)
+        last_of_month = (day + timedelta(days=1)).day == 1
+        if not (
+            day.day in policy.pay_days
+            or (0 in policy.pay_days and last_of_month)
+            or WEEKDAYS[day.weekday()] in policy.pay_days
+        ):
+            continue
+        local = datetime(day.year, day.month, day.day, minutes // 60, minutes % 60, tzinfo=where)
+        found.append((local.astimezone(UTC), f"common pay day, {day:%A} {day.isoformat()}"))
+    return found

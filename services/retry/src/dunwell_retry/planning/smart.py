@@ -1,0 +1,374 @@
+"""The planner with a model: all remaining charges chosen together, replanned on every new fact.
+
+Owns: from a case to a plan by way of posterior and coverage. Refuses: rules (asked) and numbers (data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from dunwell_kit.chance import uniform as chance
+
+from dunwell_retry.planning import explain
+from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
+from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds, zone
+from dunwell_retry.planning.model import Case, Method, Plan, PlannedAttempt, Refused
+from dunwell_retry.planning.parameters import REASONS, Floats, Model
+from dunwell_retry.planning.permits import Gate, Permits
+from dunwell_retry.planning.posterior import (
+    Rhythm,
+    advice_factors,
+    past_view,
+    reason_weights,
+    rhythm,
+    row_weights,
+    usual_hour,
+)
+from dunwell_retry.planning.reading import Reading, read
+from dunwell_retry.planning.rhythm import PayTable, pay_table
+from dunwell_retry.planning.scenarios import (
+    AUTH,
+    CYCLE,
+    DEAD,
+    EXPIRED,
+    REVOKED,
+    Columns,
+    Rows,
+    chances,
+    cycle_chances,
+    rows,
+)
+from dunwell_retry.policies.document import Policy
+
+_DAY, _HOUR = 86400, 3600
+# Time for a decision to reach the bank.
+_LEAD_SECONDS = 300
+# An amount in a currency without a rate is valued like a common subscription.
+_VALUE_UNKNOWN = 2800.0
+# Explorations take an instant whose gain is at least this share of the best one's.
+_NEARLY_AS_GOOD = 0.8
+_PAYER_FIXABLE = (EXPIRED, DEAD, REVOKED, AUTH)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """The case by the payer's calendar, and what the past says."""
+
+    case: Case
+    where: ZoneInfo
+    table: PayTable
+    failed: int
+    now: int
+    sent: tuple[int, ...]
+    past: Rhythm
+    layout: Rows
+    usual: int | None
+    reasons: Floats
+
+
+def _view(case: Case, now: datetime, model: Model, readings: Sequence[Reading]) -> _View:
+    where = zone(case.timezone) or ZoneInfo("UTC")
+    failed = local_seconds(case.failed_at, where)
+    table = pay_table(case.methods[0].country, failed // _DAY)
+    local = [local_seconds(payment.at, where) for payment in case.history]
+    first = case.methods[0]
+    meanings = [
+        None if payment.approved else read(payment.decline, case.gateway, first.network, payment.at.date())
+        for payment in case.history
+    ]
+    past_rows = past_view(case, local, meanings)
+    past = rhythm(model, table, past_rows)
+    return _View(
+        case=case,
+        where=where,
+        table=table,
+        failed=failed,
+        now=local_seconds(now, where),
+        sent=tuple(sorted(local_seconds(charge.at, where) for charge in case.sent)),
+        past=past,
+        layout=rows(model, past.hypotheses, past.weights),
+        usual=usual_hour(past_rows, failed % _DAY),
+        reasons=reason_weights(model, case, past, readings),
+    )
+
+
+def _tried(view: _View, model: Model) -> np.ndarray:  # type: ignore[type-arg]
+    """Return P(approve) of the first charge and of every later one on the first method, (charge, story)."""
+    first = view.case.methods[0].instrument_id
+    other = [False]
+    at = [view.failed]
+    for charge, local in zip(sorted(view.case.sent, key=lambda entry: entry.at), view.sent, strict=True):
+        if charge.instrument_id == first:
+            at.append(local)
+            other.append(charge.route != view.case.routes[0])
+    moments = np.array(at, dtype=np.int64)
+    gaps = np.diff(moments, prepend=moments[0] - 30 * _DAY) / _HOUR
+    columns = Columns(
+        moments // _DAY, moments % _DAY, np.maximum(0.0, np.arange(moments.size) - 1.0), gaps, np.array(other)
+    )
+    return chances(model, view.table, view.past.hypotheses, columns, view.failed, view.usual)
+
+
+def story_weights(view: _View, model: Model, readings: Sequence[Reading]) -> Floats:
+    """Return P(story) after everything that is known."""
+    case = view.case
+    last = case.sent[-1] if case.sent else None
+    decline, at = (last.decline, view.sent[-1]) if last else (case.decline, view.failed)
+    advice = None
+    hours = model.advice_hours.get(decline.advice_code or "") if decline else None
+    if hours is not None and readings[-1].observed == "insufficient_funds":
+        advice = advice_factors(model, view.table, view.layout, at // _DAY, hours)
+    return row_weights(model, view.layout, view.reasons, _tried(view, model), advice)
+
+
+def _columns(view: _View, policy: Policy, outage: bool) -> tuple[Columns, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Return the candidate instants: the local grid, an outage ladder, and a second route's noons."""
+    first_day = view.now // _DAY
+    end = min(
+        local_seconds(view.case.deadline, view.where), view.failed + int(policy.horizon_days * _DAY)
+    )
+    ahead, second = grid(min(GRID_DAYS, max(1, end // _DAY - first_day + 1)))
+    at = (ahead + first_day) * _DAY + second
+    if outage and policy.outage_ladder_hours:
+        since = view.sent[-1] if view.sent else view.failed
+        at = np.concatenate([at, since + (np.array(policy.outage_ladder_hours) * _HOUR).astype(np.int64)])
+    other = np.zeros(at.size, dtype=bool)
+    if len(view.case.routes) > 1 and all(charge.route == view.case.routes[0] for charge in view.case.sent):
+        noons = at[(at % _DAY == 12 * _HOUR)][:14]
+        at, other = np.concatenate([at, noons]), np.concatenate([other, np.ones(noons.size, dtype=bool)])
+    last = view.sent[-1] if view.sent else view.failed
+    repeat = np.full(at.size, float(len(view.sent)))
+    allowed = (at > view.now + _LEAD_SECONDS) & (at <= end)
+    return Columns(at // _DAY, at % _DAY, repeat, (at - last) / _HOUR, other), at, allowed
+
+
+def _second_method(view: _View, model: Model, method: Method, columns: Columns, reading: Reading | None) -> Option:
+    """Return the instants of a method that has not failed yet: mostly good, sometimes short of the same money."""
+    other = model.section("other_method")
+    cycle = cycle_chances(model, view.table, view.past.hypotheses, columns)
+    good = np.full((cycle.shape[0], 1), other["open"], dtype=np.float32)
+    dead = np.zeros((cycle.shape[0], 1), dtype=np.float32)
+    within = (view.past.weights[:, None] * model.span_weights[None, :]).ravel()
+    weight = np.concatenate([other["funds"] * within, [other["good"], other["dead"]]])
+    at = columns.day * _DAY + columns.second
+    attempts = [
+        local_seconds(charge.at, view.where)
+        for charge in view.case.sent
+        if charge.instrument_id == method.instrument_id and not charge.approved
+    ]
+    if attempts:
+        moments = np.array(attempts, dtype=np.int64)
+        tried = Columns(
+            moments // _DAY, moments % _DAY, np.zeros(moments.size), np.full(moments.size, 999.0),
+            np.zeros(moments.size, dtype=bool),
+        )  # fmt: skip
+        refused = cycle_chances(model, view.table, view.past.hypotheses, tried)
+        weight[:-2] *= np.prod(1 - refused, axis=0)
+        weight[-2] *= (1 - other["open"]) ** len(attempts)
+    if reading is not None and reading.hard:
+        weight[:-1] = 0
+    cost = model.debit_cost if method.kind == "bank_debit" else model.attempt_cost
+    return Option(
+        weight / weight.sum(), np.concatenate([cycle, good, dead], axis=1), at, np.ones(at.size, dtype=bool), cost,
+        slice(0, 0), 1.0,
+    )  # fmt: skip
+
+
+def _mask_by_rules(
+    view: _View, permits: Permits, method: str, at: np.ndarray, allowed: np.ndarray  # type: ignore[type-arg]
+) -> str | None:  # fmt: skip
+    """Forbid the instants before which the gate refuses a charge; return its reason when it refuses for good."""
+    if not allowed.any():
+        return None
+    # The first instant that is left is asked; nothing before the gate's answer can be permitted either.
+    start = instant(int(at[allowed].min()), view.where)
+    verdict = permits.ask(start, method)
+    if verdict.permit:
+        return None
+    if verdict.not_before is None or verdict.not_before > view.case.deadline:
+        allowed[:] = False
+        return f"{verdict.rule}: {verdict.reason}"
+    allowed &= at >= local_seconds(verdict.not_before, view.where) + 60
+    return None
+
+
+def smart_plan(
+    case: Case, policy: Policy, *, now: datetime, seed: int, gate: Gate, model: Model, readings: Sequence[Reading],
+    look_ahead: int | None = None,
+) -> Plan:  # fmt: skip
+    """Return the plan of a case by the scenario model."""
+    view = _view(case, now, model, readings)
+    weights = story_weights(view, model, readings)
+    columns, at, allowed = _columns(view, policy, readings[-1].observed == "outage")
+    permits = Permits(case, gate)
+    barred: dict[str, str] = {}
+    options: list[Option] = []
+    for number, method in enumerate(case.methods):
+        if number == 0:
+            chance_of = chances(model, view.table, view.past.hypotheses, columns, view.failed, view.usual)
+            cost = model.debit_cost if method.kind == "bank_debit" else model.attempt_cost
+            option = Option(
+                weights, chance_of, at, allowed.copy(), cost, view.layout.risk, model.section("risk")["repeat"]
+            )
+        else:
+            option = _second_method(view, model, method, columns, _last_reading(case, method))
+            option.allowed = allowed & ~columns.other_route
+        why = _mask_by_rules(view, permits, method.instrument_id, at, option.allowed)
+        if why is not None:
+            barred[method.instrument_id] = why
+        options.append(option)
+    budget = _budget(case, policy)
+    terms = _terms(view, policy, model)
+    picks = choose(options, budget, terms)
+    chosen, propensity = _explored(case, policy, seed, picks, options, terms)
+    attempts, turned_down = _permitted(view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead)
+    posterior = _posterior(view, weights)
+    return _assemble(view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget)
+
+
+def _last_reading(case: Case, method: Method) -> Reading | None:
+    for charge in reversed(case.sent):
+        if charge.instrument_id == method.instrument_id and not charge.approved:
+            return read(charge.decline, case.gateway, method.network, charge.at.date())
+    return None
+
+
+def _budget(case: Case, policy: Policy) -> int:
+    most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
+    return max(0, most - sum(1 for charge in case.sent if charge.initiator == "merchant"))
+
+
+def _terms(view: _View, policy: Policy, model: Model) -> Terms:
+    case = view.case
+    rate = model.usd_per_unit.get(case.currency)
+    # Yen and the like have no minor unit, so that one of them is one of it.
+    minor = 1 if case.currency in ("JPY", "KRW", "CLP", "VND") else 100
+    value = _VALUE_UNKNOWN if rate is None else case.amount_minor / minor * 100 * rate
+    gap = max(policy.min_gap_hours, float(case.min_gap_hours or 0))
+    return Terms(value, policy.gain_min, int(gap * _HOUR), model.delay_per_day / _DAY, view.failed)
+
+
+def _explored(
+    case: Case, policy: Policy, seed: int, picks: list[Pick], options: list[Option], terms: Terms
+) -> tuple[list[Pick], float]:
+    """Return the picks, now and then with another instant for the first one to be sent, and its propensity."""
+    if policy.exploration <= 0 or not picks:
+        return picks, 1.0
+    first = min(picks, key=lambda pick: int(options[pick.option].at[pick.column]))
+    option = options[first.option]
+    near = np.abs(option.at - option.at[first.column]) < 2 * terms.gap_seconds
+    scores = option.chance @ option.weight.astype(np.float32)
+    good = near & (scores >= _NEARLY_AS_GOOD * scores[first.column]) & (option.at > terms.start)
+    others = [pick for pick in picks if pick is not first]
+    for pick in others:
+        good &= np.abs(option.at - options[pick.option].at[pick.column]) >= terms.gap_seconds
+    good &= option.at >= int(option.at[first.column])
+    columns = np.flatnonzero(good | (np.arange(option.at.size) == first.column))
+    share = policy.exploration / columns.size
+    if chance("explore", seed, case.case_id, len(case.sent)) >= policy.exploration:
+        return picks, 1 - policy.exploration + share
+    place = int(chance("explore where", seed, case.case_id, len(case.sent)) * columns.size)
+    column = int(columns[place])
+    if column == first.column:
+        return picks, 1 - policy.exploration + share
+    moved = Pick(first.option, column, first.gain, float(scores[column]))
+    return [moved, *others], share
+
+
+def _permitted(
+    view: _View, permits: Permits, columns: Columns, options: list[Option], picks: list[Pick], propensity: float,
+    weights: Floats, other_route: np.ndarray, look_ahead: int | None,  # type: ignore[type-arg]
+) -> tuple[list[PlannedAttempt], list[Refused]]:  # fmt: skip
+    """Return the picks in the order of time that the gate permits, each supposed refused before the next."""
+    case = view.case
+    attempts: list[PlannedAttempt] = []
+    turned_down: list[Refused] = []
+    ordered = sorted(picks, key=lambda pick: int(options[pick.option].at[pick.column]))
+    for number, pick in enumerate(ordered):
+        if look_ahead is not None and len(attempts) >= look_ahead:
+            break
+        method = case.methods[pick.option].instrument_id
+        route = case.routes[1] if pick.option == 0 and other_route[pick.column] else case.routes[0]
+        when = instant(int(options[pick.option].at[pick.column]), view.where)
+        verdict = permits.ask(when, method)
+        if not verdict.permit:
+            text = f"{verdict.rule}: {verdict.reason}"
+            turned_down.append(Refused(when, method, route, pick.chance, pick.gain, text))
+            continue
+        reason = explain.why_then(view.layout, options[0].chance, weights, pick, route != case.routes[0])
+        share = propensity if number == 0 else 1.0
+        attempts.append(PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), share, reason, verdict.rule))
+        permits.suppose(when, method)
+    return attempts, turned_down
+
+
+def _round(value: float) -> float:
+    """Return a probability short enough to be the same on every machine that does the same sums."""
+    return round(float(value), 4)
+
+
+def _posterior(view: _View, weights: Floats) -> dict[str, float]:
+    shares = np.bincount(view.layout.reason, weights=weights, minlength=len(REASONS))
+    return {reason: _round(share) for reason, share in zip(REASONS, shares.tolist(), strict=True)}
+
+
+def _assemble(
+    view: _View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
+    attempts: list[PlannedAttempt], turned_down: list[Refused], options: list[Option], barred: Mapping[str, str],
+    budget: int,
+) -> Plan:  # fmt: skip
+    case = view.case
+    fixable = sum(posterior[REASONS[number]] for number in _PAYER_FIXABLE)
+    expected = sum(attempt.gain or 0.0 for attempt in attempts)
+    limit = case.failed_at + timedelta(days=policy.silent_days)
+    silent = limit if attempts and attempts[0].at <= limit and fixable < 0.5 else None
+    refused = turned_down + _alternatives(view, options, policy)
+    return Plan(
+        case_id=case.case_id,
+        policy=policy.name,
+        policy_version=policy.version,
+        policy_kind=policy.kind,
+        model_edition=model.edition,
+        made_at=now.astimezone(UTC),
+        seed=seed,
+        attempts=tuple(attempts),
+        silent_until=silent,
+        deadline=case.deadline,
+        expected=_round(expected),
+        posterior=dict(posterior),
+        rhythm=explain.rhythm_text(view.past) if posterior[REASONS[CYCLE]] > 0.1 else None,
+        budget_left=budget,
+        stop=None if attempts else explain.why_stop(barred, turned_down, budget, posterior),
+        payer_can_fix=fixable >= 0.5,
+        refused=tuple(refused),
+        changes=explain.CHANGES,
+        notes=tuple(f"{method} is out: {why}" for method, why in barred.items()),
+    )
+
+
+def _alternatives(view: _View, options: list[Option], policy: Policy) -> list[Refused]:
+    """Return the best instants that were left out, with what each would still add."""
+    option = options[0]
+    left = gains(options)[0]
+    left = np.where(option.allowed, left, -1.0)
+    found = []
+    for _ in range(3):
+        column = int(left.argmax())
+        if left[column] <= 0:
+            break
+        found.append(
+            Refused(
+                instant(int(option.at[column]), view.where),
+                view.case.methods[0].instrument_id,
+                view.case.routes[0],
+                _round(float(option.chance[column] @ option.weight)),
+                _round(float(left[column])),
+                f"would add {left[column]:.1%}; a charge must add {policy.gain_min:.1%} and more than it costs",
+            )
+        )
+        left[np.abs(option.at - option.at[column]) < _DAY] = -1.0
+    return found

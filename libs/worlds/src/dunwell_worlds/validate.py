@@ -6,7 +6,7 @@ Owns: the checks of what a world returns. Refuses: checks of policies; a world i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import overload
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -35,9 +35,11 @@ def _need(holds: bool, subject: str, rule: str) -> None:
 
 
 def _aware(at: object, subject: str, name: str) -> None:
-    _need(isinstance(at, datetime), subject, f"{name} must be a datetime, not {type(at).__name__}")
-    assert isinstance(at, datetime)
-    _need(at.utcoffset() == timedelta(0), subject, f"{name} must be aware UTC, not {at.isoformat()}")
+    # The messages are only built when they are needed: this runs for every row of every past.
+    if not isinstance(at, datetime):
+        raise WorldBroken(f"{subject}: {name} must be a datetime, not {type(at).__name__}")
+    if at.tzinfo is not UTC and at.utcoffset() != timedelta(0):
+        raise WorldBroken(f"{subject}: {name} must be aware UTC, not {at.isoformat()}")
 
 
 def check_invoice(invoice: FailedInvoice) -> FailedInvoice:
@@ -70,9 +72,9 @@ def _check_history(invoice: FailedInvoice, subject: str) -> None:
     for payment in invoice.history:
         _aware(payment.at, subject, "history[].at")
         _need(before is None or payment.at >= before, subject, "history is not in time order")
-        _need(payment.at < invoice.failed_at, subject, "history reaches past failed_at")
         _need(payment.approved == (payment.decline is None), subject, "history[].decline must be set when refused only")
         before = payment.at
+    _need(before is None or before < invoice.failed_at, subject, "history reaches past failed_at")
 
 
 class ValidatedWorld:

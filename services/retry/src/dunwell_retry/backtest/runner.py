@@ -15,12 +15,12 @@ from dunwell_worlds.validate import ValidatedWorld
 
 from dunwell_retry.backtest.cases import case_of, decline_of
 from dunwell_retry.backtest.violations import Referee
-from dunwell_retry.planning.model import Case, Sent
+from dunwell_retry.planning.model import Case, Sent, after_charge
 from dunwell_retry.planning.parameters import Model
-from dunwell_retry.planning.permits import Gate, at_fire_time
+from dunwell_retry.planning.permits import MakeRules, Permits
 from dunwell_retry.planning.planner import plan
 from dunwell_retry.policies.document import Policy
-from dunwell_retry.rules import allow
+from dunwell_retry.rules import Gate
 
 # A decision takes a moment after the event that caused it.
 _REACTION = timedelta(minutes=1)
@@ -45,7 +45,7 @@ class Settings:
     emails: bool = False
     model: Model | None = None
     seed: int = 0
-    gate: Gate = allow
+    rules: MakeRules = Gate
 
 
 @dataclass(slots=True)
@@ -113,6 +113,7 @@ class _Life:
     def __init__(self, world: ValidatedWorld, invoice: FailedInvoice, policy: Policy, settings: Settings) -> None:
         self.world, self.invoice, self.policy, self.settings = world, invoice, policy, settings
         self.case: Case = case_of(invoice, world.horizon)
+        self.permits = Permits(self.case, settings.rules)
         self.seen = invoice.failed_at
         self.mails = [invoice.failed_at + timedelta(days=day) for day in EMAIL_DAYS] if settings.emails else []
         first = invoice.instruments[0]
@@ -129,7 +130,7 @@ class _Life:
         now = self.case.failed_at + _REACTION
         for _ in range(_PLANS_MAX):
             made = plan(
-                self.case, self.policy, now=now, seed=self.settings.seed, gate=self.settings.gate,
+                self.case, self.policy, now=now, seed=self.settings.seed, permits=self.permits,
                 model=self.settings.model, look_ahead=1,
             )  # fmt: skip
             if not made.attempts:
@@ -148,7 +149,8 @@ class _Life:
                 continue
             now = following.at
             initiator = "payer" if fixed is not None and not any(sent.at >= fixed for sent in self.case.sent) else "merchant"
-            if not at_fire_time(self.case, now, following.instrument_id, initiator, self.settings.gate).permit:
+            # The history is the one that the plan was made with: payers' acts were looked at just before.
+            if not self.permits.ask(now, following.instrument_id, initiator).permit:
                 now += _REACTION
                 continue
             self._charge(now, following.instrument_id, following.route, initiator, following.chance)
@@ -166,7 +168,8 @@ class _Life:
             Attempt(at, instrument_id, route, initiator, result.approved, chance, result.cost_minor_usd)
         )
         sent = Sent(at, instrument_id, route, result.approved, decline_of(result.decline), initiator)
-        self.case = replace(self.case, sent=(*self.case.sent, sent))
+        self.case = after_charge(self.case, sent)
+        self.permits = self.permits.after(self.case)
         self.seen = max(self.seen, at)
         if result.approved:
             self.outcome.recovered_at = at

@@ -86,7 +86,7 @@ def gains(options: list[Option]) -> list[Floats]:
 def choose(options: list[Option], budget: int, terms: Terms) -> list[Pick]:
     """Return up to `budget` picks in order of choice; each adds more than it costs."""
     picks: list[Pick] = []
-    first: list[Floats] | None = None
+    first = None
     discounts = [np.maximum(0.0, 1 - (option.at - terms.start) * terms.delay_per_second) for option in options]
     for _ in range(budget):
         now = gains(options)
@@ -110,6 +110,7 @@ def _take(options: list[Option], number: int, column: int, gap_seconds: int) -> 
     taken = options[number]
     at = taken.at[column]
     taken.alive = taken.alive * (1 - taken.chance[column])
-    taken.chance[:, taken.tiring] *= np.float32(taken.tires)
+    if taken.tires != 1.0:
+        taken.chance[:, taken.tiring] *= np.float32(taken.tires)
     for option in options:
         option.allowed &= np.abs(option.at - at) >= gap_seconds

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 # Local hours of the day at which a charge may be planned: shortly after midnight bookings, then through the day.
 SLOT_HOURS = (0.5, 6.5, 9.25, 12.0, 15.0, 18.0, 21.0)
-GRID_DAYS = 46
+# Days further ahead get fewer hours: until then the plan is made anew anyway.
+FINE_DAYS, FAR_SLOT_HOURS = 10, (0.5, 9.25, 18.0)
+GRID_DAYS = 61
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL = _EPOCH.toordinal()
 _DAY = 86400
 
 
@@ -31,8 +34,7 @@ def zone(name: str) -> ZoneInfo | None:
 def local_seconds(at: datetime, where: ZoneInfo) -> int:
     """Return wall-clock seconds since 1970 of an instant."""
     local = at.astimezone(where)
-    offset = local.utcoffset() or timedelta(0)
-    return int(local.timestamp()) + int(offset.total_seconds())
+    return (local.toordinal() - _EPOCH_ORDINAL) * _DAY + local.hour * 3600 + local.minute * 60 + local.second
 
 
 def instant(local: int, where: ZoneInfo) -> datetime:
@@ -41,8 +43,13 @@ def instant(local: int, where: ZoneInfo) -> datetime:
     return naive.replace(tzinfo=where).astimezone(UTC)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def grid(days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (day ahead, seconds of the day) of every slot, in time order."""
-    seconds = np.array([int(hour * 3600) for hour in SLOT_HOURS], dtype=np.int64)
-    return np.repeat(np.arange(days, dtype=np.int64), seconds.size), np.tile(seconds, days)
+    slots = [
+        (day, int(hour * 3600))
+        for day in range(days)
+        for hour in (SLOT_HOURS if day < FINE_DAYS else FAR_SLOT_HOURS)
+    ]
+    array = np.array(slots, dtype=np.int64)
+    return array[:, 0], array[:, 1]

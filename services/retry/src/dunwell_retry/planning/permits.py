@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from dunwell_retry.planning.model import Case, Decline, Method
-from dunwell_retry.rules import allow
+from dunwell_retry.planning.model import Case, Decline, Method, Sent
+from dunwell_retry.rules import Gate
 from dunwell_retry.rules.model import (
     Attempt,
     Block,
@@ -22,9 +23,19 @@ from dunwell_retry.rules.model import (
     Verdict,
 )
 
-Gate = Callable[[Attempt, Sequence[PastAttempt]], Verdict]
 # The longest window any card rule counts over is 30 days; older renewals cannot matter to it.
 _WINDOW = timedelta(days=31)
+
+
+class Rules(Protocol):
+    """The gate over one history, as `rules.Gate` is."""
+
+    def allow(self, attempt: Attempt) -> Verdict:
+        """Return the verdict on an attempt."""
+        ...
+
+
+MakeRules = Callable[[Sequence[PastAttempt]], Rules]
 
 
 def instrument(method: Method) -> Instrument:
@@ -40,97 +51,120 @@ def instrument(method: Method) -> Instrument:
     )
 
 
-def _past(case: Case, at: datetime, method: Method, approved: bool, decline: Decline | None) -> PastAttempt:
+def _past(
+    at: datetime, invoice_id: str, amount_minor: int, currency: str, method: Method, approved: bool,
+    decline: Decline | None, initiator: Initiator = Initiator.MERCHANT, origin: Origin = Origin.US,
+) -> PastAttempt:  # fmt: skip
+    codes = (decline.network_code, decline.advice_code, decline.gateway_code, decline.message) if decline else _NONE
     return PastAttempt(
-        at=at,
-        invoice_id=case.invoice_id,
-        amount_minor=case.amount_minor,
-        currency=case.currency,
-        initiator=Initiator.MERCHANT,
-        instrument_id=method.instrument_id,
-        account_reference=method.account_reference,
-        token=method.token,
-        approved=approved,
-        network_code=decline.network_code if decline else None,
-        advice_code=decline.advice_code if decline else None,
-        gateway_code=decline.gateway_code if decline else None,
-        message=decline.message if decline else None,
-    )
+        at, invoice_id, amount_minor, currency, initiator, method.instrument_id, approved, method.account_reference,
+        method.token, origin, *codes,
+    )  # fmt: skip
+
+
+_NONE = (None, None, None, None)
 
 
 class Permits:
-    """The gate for one case; `supposed` charges of a plan are counted as if they had been refused."""
+    """The gate for one case, with everything that was ever sent for it.
 
-    def __init__(self, case: Case, gate: Gate = allow) -> None:
-        self._case, self._gate = case, gate
+    A question that was asked before is not asked again: the gate is deterministic and the history the same.
+    """
+
+    def __init__(self, case: Case, rules: MakeRules = Gate) -> None:
+        self._make = rules
+        self._take(case)
+        first = case.methods[0]
+        earlier = case.failed_at - _WINDOW
+        self._history = [
+            _past(payment.at, "earlier", payment.amount_minor, case.currency, first, payment.approved, payment.decline)
+            for payment in case.history
+            if payment.at > earlier
+        ]
+        self._history.append(
+            _past(case.failed_at, case.invoice_id, case.amount_minor, case.currency, first, False, case.decline)
+        )
+        for charge in case.sent:
+            self._sent(charge)
+        self._open()
+
+    def _take(self, case: Case) -> None:
+        self._case = case
         self._methods = {method.instrument_id: method for method in case.methods}
         self._instruments = {name: instrument(method) for name, method in self._methods.items()}
         self._blocks = tuple(Block(block.kind, block.since, block.until) for block in case.blocks)
         self._caps = TenantCaps(min_gap_hours=case.min_gap_hours)
-        first = case.methods[0]
-        self.history: list[PastAttempt] = [
-            PastAttempt(
-                at=payment.at,
-                invoice_id="earlier",
-                amount_minor=payment.amount_minor,
-                currency=case.currency,
-                initiator=Initiator.MERCHANT,
-                instrument_id=first.instrument_id,
-                account_reference=first.account_reference,
-                token=first.token,
-                approved=payment.approved,
-                network_code=payment.decline.network_code if payment.decline else None,
-                advice_code=payment.decline.advice_code if payment.decline else None,
-                gateway_code=payment.decline.gateway_code if payment.decline else None,
+
+    def _open(self) -> None:
+        self._rules = self._make(self._history)
+        self._answers: dict[tuple[datetime, str, str], Verdict] = {}
+
+    def _sent(self, charge: Sent) -> None:
+        case = self._case
+        method = self._methods.get(charge.instrument_id) or Method(charge.instrument_id)
+        self._history.append(
+            _past(
+                charge.at, case.invoice_id, case.amount_minor, case.currency, method, charge.approved, charge.decline,
+                Initiator(charge.initiator), Origin(charge.origin),
             )
-            for payment in case.history
-            if case.failed_at - payment.at < _WINDOW
-        ]
-        self.history.append(_past(case, case.failed_at, first, False, case.decline))
-        for charge in case.sent:
-            self._sent(charge.instrument_id, charge.at, charge.approved, charge.decline, charge.initiator, charge.origin)
+        )  # fmt: skip
 
-    def _sent(
-        self, instrument_id: str, at: datetime, approved: bool, decline: Decline | None, initiator: str, origin: str
-    ) -> None:
-        method = self._methods.get(instrument_id) or Method(instrument_id)
-        past = _past(self._case, at, method, approved, decline)
-        if initiator != "merchant" or origin != "us":
-            values = {name: getattr(past, name) for name in past.__dataclass_fields__}
-            past = PastAttempt(**{**values, "initiator": Initiator(initiator), "origin": Origin(origin)})
-        self.history.append(past)
+    def after(self, case: Case) -> Permits:
+        """Return the gate of the same case after its last charge, without telling it all the rest again."""
+        following = Permits.__new__(Permits)
+        following._make, following._case = self._make, case
+        following._methods, following._instruments = self._methods, self._instruments
+        following._blocks, following._caps = self._blocks, self._caps
+        following._history = list(self._history)
+        following._sent(case.sent[-1])
+        following._open()
+        return following
 
-    def suppose(self, at: datetime, instrument_id: str) -> None:
-        """Count a planned charge as refused the way the last one was, without advice."""
-        last = self._case.sent[-1].decline if self._case.sent else self._case.decline
-        code = last.network_code if last else None
-        decline = Decline(last.gateway_code if last else None, code, None, None)
-        self.history.append(_past(self._case, at, self._methods[instrument_id], False, decline))
+    def supposing(self, at: datetime, instrument_id: str) -> Permits:
+        """Return the gate as if a planned charge had been refused the way the last one was, without advice."""
+        case = self._case
+        last = case.sent[-1].decline if case.sent else case.decline
+        decline = Decline(last.gateway_code, last.network_code, None, None) if last else None
+        following = Permits.__new__(Permits)
+        following._make, following._case = self._make, case
+        following._methods, following._instruments = self._methods, self._instruments
+        following._blocks, following._caps = self._blocks, self._caps
+        method = self._methods[instrument_id]
+        supposed = _past(at, case.invoice_id, case.amount_minor, case.currency, method, False, decline)
+        following._history = [*self._history, supposed]
+        following._open()
+        return following
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
+        key = (at, instrument_id, initiator)
+        found = self._answers.get(key)
+        if found is None:
+            found = self._answers[key] = self._rules.allow(self._attempt(at, instrument_id, initiator))
+        return found
+
+    def _attempt(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
         case = self._case
-        return self._gate(
-            Attempt(
-                at=at,
-                invoice_id=case.invoice_id,
-                amount_minor=case.amount_minor,
-                currency=case.currency,
-                initiator=Initiator(initiator),
-                gateway=case.gateway,
-                instrument=self._instruments[instrument_id],
-                merchant_country=case.country,
-                authorization=case.authorization,
-                notified_at=case.notified_at,
-                first_presented_at=case.first_presented_at or case.failed_at,
-                high_cost_loan=case.high_cost_loan,
-                blocks=self._blocks,
-                caps=self._caps,
-            ),
-            self.history,
+        return Attempt(
+            at=at,
+            invoice_id=case.invoice_id,
+            amount_minor=case.amount_minor,
+            currency=case.currency,
+            initiator=Initiator(initiator),
+            gateway=case.gateway,
+            instrument=self._instruments[instrument_id],
+            merchant_country=case.country,
+            authorization=case.authorization,
+            notified_at=case.notified_at,
+            first_presented_at=case.first_presented_at or case.failed_at,
+            high_cost_loan=case.high_cost_loan,
+            blocks=self._blocks,
+            caps=self._caps,
         )
 
 
-def at_fire_time(case: Case, at: datetime, instrument_id: str, initiator: str = "merchant", gate: Gate = allow) -> Verdict:
+def at_fire_time(
+    case: Case, at: datetime, instrument_id: str, initiator: str = "merchant", rules: MakeRules = Gate
+) -> Verdict:
     """Return the gate's verdict on a planned charge that is about to be sent; ask it every time."""
-    return Permits(case, gate).ask(at, instrument_id, initiator)
+    return Permits(case, rules).ask(at, instrument_id, initiator)

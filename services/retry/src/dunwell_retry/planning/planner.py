@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from dunwell_retry.planning.local import zone
-from dunwell_retry.planning.model import Case, Plan, PlannedAttempt, Refused
+from dunwell_retry.planning.model import Case, Past, Plan, PlannedAttempt, Refused, Sent
 from dunwell_retry.planning.parameters import Model, ModelUnusable, shipped
-from dunwell_retry.planning.permits import Gate, Permits
+from dunwell_retry.planning.permits import Permits
 from dunwell_retry.planning.posterior import readings_of
 from dunwell_retry.planning.reading import Reading
 from dunwell_retry.planning.schedules import Moment, moments
 from dunwell_retry.planning.smart import smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
-from dunwell_retry.rules import allow
 
 # A fix by the payer is answered at once: he is still there.
 _AFTER_FIX = timedelta(minutes=2)
@@ -30,8 +30,8 @@ _PAYER_REASONS = ("expired", "bad_credential", "dead_card", "revoked", "auth_req
 
 
 def plan(
-    case: Case, policy: Policy, *, now: datetime, seed: int, gate: Gate = allow, model: Model | None = None,
-    look_ahead: int | None = None,
+    case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits | None = None,
+    model: Model | None = None, look_ahead: int | None = None,
 ) -> Plan:  # fmt: skip
     """Return what to send next, and when, and why.
 
@@ -39,6 +39,7 @@ def plan(
 
     Args:
         now: Aware UTC instant of the decision; every planned instant lies after it.
+        permits: The rule gate over this case; None makes it.
         model: The scenario model of `smart` policies; None takes the shipped one.
         look_ahead: How many charges of the plan are worked out and returned; None = all. The first ones do not
             depend on it.
@@ -47,16 +48,17 @@ def plan(
         raise ValueError("now must be aware")
     notes = _notes(case)
     readings = readings_of(case)
+    permits = permits or Permits(case)
     if case.sent and case.sent[-1].approved:
         return _ended(case, policy, now, seed, "already recovered", notes)
-    fixed = _after_fix(case, policy, now, seed, gate, notes)
+    fixed = _after_fix(case, policy, now, seed, permits, notes)
     if fixed is not None:
         return fixed
     if policy.kind == "smart":
         usable, note = _model(policy, model)
         if usable is not None:
             smart = smart_plan(
-                case, policy, now=now, seed=seed, gate=gate, model=usable, readings=readings,
+                case, policy, now=now, seed=seed, permits=permits, model=usable, readings=readings,
                 look_ahead=look_ahead,
             )  # fmt: skip
             return replace(smart, notes=(*notes, *smart.notes))
@@ -66,7 +68,7 @@ def plan(
             fallback, name=policy.name, version=policy.version, attempts_max=policy.attempts_max,
             outage_ladder_hours=policy.outage_ladder_hours, silent_days=policy.silent_days,
         )  # fmt: skip
-    return _scheduled(case, policy, now, seed, gate, readings, notes, look_ahead)
+    return _scheduled(case, policy, now, seed, permits, readings, notes, look_ahead)
 
 
 def _model(policy: Policy, model: Model | None) -> tuple[Model | None, str]:
@@ -85,16 +87,18 @@ def _notes(case: Case) -> tuple[str, ...]:
     found = []
     if zone(case.timezone) is None:
         found.append(f"unknown time zone {case.timezone!r}: planned in UTC")
-    times = [payment.at for payment in case.history]
-    if times != sorted(times):
+    if _disordered(case.history):
         found.append("history was out of order: sorted")
-    sent = [charge.at for charge in case.sent]
-    if sent != sorted(sent):
+    if _disordered(case.sent):
         found.append("charges were out of order: taken in the order of time")
     for method in case.methods:
         if method.expires is not None and not 1 <= method.expires[1] <= 12:
             found.append(f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored")
     return tuple(found)
+
+
+def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
+    return any(later.at < earlier.at for earlier, later in pairwise(rows))
 
 
 def budget_left(case: Case, policy: Policy) -> int:
@@ -104,14 +108,14 @@ def budget_left(case: Case, policy: Policy) -> int:
 
 
 def _after_fix(
-    case: Case, policy: Policy, now: datetime, seed: int, gate: Gate, notes: tuple[str, ...]
+    case: Case, policy: Policy, now: datetime, seed: int, permits: Permits, notes: tuple[str, ...]
 ) -> Plan | None:
     """Return the immediate charge that answers a payer's fix, unless it was already sent or is not permitted."""
     fixed = case.fixed_at
     if fixed is None or any(charge.at >= fixed for charge in case.sent) or now > case.deadline:
         return None
     at, method = max(now, fixed) + _AFTER_FIX, case.methods[0]
-    verdict = Permits(case, gate).ask(at, method.instrument_id, "payer")
+    verdict = permits.ask(at, method.instrument_id, "payer")
     if not verdict.permit:
         return None
     attempt = PlannedAttempt(
@@ -124,6 +128,15 @@ def _after_fix(
 def _ended(
     case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...]
 ) -> Plan:
+    return _plan(case, policy, now, seed, stop, notes)
+
+
+def _plan(
+    case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...],
+    attempts: tuple[PlannedAttempt, ...] = (), refused: tuple[Refused, ...] = (), sources: tuple[str, ...] = (),
+    silent_until: datetime | None = None, payer_can_fix: bool = False,
+) -> Plan:  # fmt: skip
+    """Return a plan that no model had a part in."""
     return Plan(
         case_id=case.case_id,
         policy=policy.name,
@@ -132,42 +145,40 @@ def _ended(
         model_edition=None,
         made_at=now.astimezone(UTC),
         seed=seed,
-        attempts=(),
-        silent_until=None,
+        attempts=attempts,
+        silent_until=silent_until,
         deadline=case.deadline,
         expected=None,
         posterior={},
         rhythm=None,
         budget_left=budget_left(case, policy),
         stop=stop,
-        payer_can_fix=False,
+        payer_can_fix=payer_can_fix,
+        refused=refused,
+        sources=sources,
+        changes=_CHANGES if attempts else (),
         notes=notes,
     )
 
 
 def _scheduled(
-    case: Case, policy: Policy, now: datetime, seed: int, gate: Gate, readings: Sequence[Reading],
+    case: Case, policy: Policy, now: datetime, seed: int, permits: Permits, readings: Sequence[Reading],
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
     last = max((charge.at for charge in case.sent), default=case.failed_at)
     after = max(last, now - _LATE)
     ahead = [moment for moment in moments(policy, case, readings) if moment[0] > after]
-    attempts, refused, sources = permitted(case, ahead, now, gate, min(budget_left(case, policy), look_ahead or len(ahead)))
+    attempts, refused, sources = permitted(case, ahead, now, permits, min(budget_left(case, policy), look_ahead or len(ahead)))
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:
         stop = refused[0].reason if refused else "the policy has no attempt left"
-    base = _ended(case, policy, now, seed, stop, notes)
-    return replace(
-        base,
-        attempts=attempts,
-        refused=refused[:8],
-        sources=sources,
-        silent_until=None if observed in _PAYER_REASONS else _silence(case, policy, attempts),
-        payer_can_fix=observed in _PAYER_REASONS,
-        changes=_CHANGES,
-    )
+    fixable = observed in _PAYER_REASONS
+    return _plan(
+        case, policy, now, seed, stop, notes, attempts, refused[:8], sources,
+        None if fixable else _silence(case, policy, attempts), fixable,
+    )  # fmt: skip
 
 
 _CHANGES = (
@@ -186,13 +197,12 @@ def _silence(case: Case, policy: Policy, attempts: Sequence[PlannedAttempt]) -> 
 
 
 def permitted(
-    case: Case, ahead: Sequence[Moment], now: datetime, gate: Gate, budget: int
+    case: Case, ahead: Sequence[Moment], now: datetime, permits: Permits, budget: int
 ) -> tuple[tuple[PlannedAttempt, ...], tuple[Refused, ...], tuple[str, ...]]:
     """Return the charges that the gate permits, each supposed to be refused before the next is asked about.
 
     A charge that may only be sent later is moved there when the next one of the schedule is not due by then.
     """
-    permits = Permits(case, gate)
     method, route = case.methods[0].instrument_id, case.routes[0]
     attempts: list[PlannedAttempt] = []
     refused: list[Refused] = []
@@ -216,5 +226,6 @@ def permitted(
                 continue
             reason = f"{reason}, moved to the first permitted instant"
         attempts.append(PlannedAttempt(at, method, route, None, None, 1.0, reason, verdict.rule))
-        permits.suppose(at, method)
+        if len(attempts) < budget:
+            permits = permits.supposing(at, method)
     return tuple(attempts), tuple(refused), tuple(sources)

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dunwell_retry.planning.model import Case
+from dunwell_retry.planning.local import local_seconds
+from dunwell_retry.planning.model import Case, Past
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model
 from dunwell_retry.planning.reading import Reading, read
 from dunwell_retry.planning.rhythm import HYPOTHESES, PERIOD_HOURS, PRIOR, PayTable
-from dunwell_retry.planning.scenarios import CYCLE, LINE, Ints, Rows, ages
+from dunwell_retry.planning.scenarios import CYCLE, LINE, Ints, Reals, Rows, ages
 
 # Older payments say little about today's job.
 _PAST_DAYS_MAX = 760
@@ -53,19 +56,24 @@ class Rhythm:
     other: float
 
 
-def past_view(case: Case, local: Sequence[int], readings: Sequence[Reading | None]) -> PastView:
-    """Return the past that speaks about funds; `local` are wall-clock seconds of `case.history`."""
-    oldest = (local[-1] if local else 0) - _PAST_DAYS_MAX * 86400
-    rows = []
-    for at, payment, reading in zip(local, case.history, readings, strict=True):
-        if at < oldest:
+_FUNDS, _UNCLEAR = ("insufficient_funds", "limit_velocity"), ("generic_refusal", "unknown")
+
+
+def past_view(history: Sequence[Past], where: ZoneInfo, gateway: str, network: str) -> PastView:
+    """Return the past that speaks about funds, by the payer's wall clock."""
+    if not history:
+        return PastView(*np.zeros((3, 0), dtype=np.int64))
+    oldest = max(payment.at for payment in history) - timedelta(days=_PAST_DAYS_MAX)
+    rows: list[tuple[int, int]] = []
+    for payment in history:
+        if payment.at < oldest:
             continue
         if payment.approved:
-            rows.append((at, 0))
-        elif reading is not None and reading.observed in ("insufficient_funds", "limit_velocity"):
-            rows.append((at, 1))
-        elif reading is not None and reading.observed in ("generic_refusal", "unknown"):
-            rows.append((at, 2))
+            rows.append((local_seconds(payment.at, where), 0))
+            continue
+        observed = read(payment.decline, gateway, network, payment.at.date()).observed
+        if observed in _FUNDS or observed in _UNCLEAR:
+            rows.append((local_seconds(payment.at, where), 1 if observed in _FUNDS else 2))
     array = np.array(rows, dtype=np.int64).reshape(-1, 2)
     return PastView(array[:, 0] // 86400, array[:, 0] % 86400, array[:, 1])
 
@@ -147,9 +155,7 @@ def reason_weights(model: Model, case: Case, past: Rhythm, readings: Sequence[Re
     return np.asarray(weights / weights.sum())
 
 
-def row_weights(
-    model: Model, layout: Rows, reasons: Floats, refused: np.ndarray, advice: Floats | None = None  # type: ignore[type-arg]
-) -> Floats:  # fmt: skip
+def row_weights(layout: Rows, reasons: Floats, refused: Reals, advice: Floats | None = None) -> Floats:
     """Return P(story) given that the charges whose chances are `refused` (charge, row) did not pass."""
     weights = reasons[layout.reason] * layout.within
     if advice is not None:

@@ -75,7 +75,7 @@ PRIOR: NDArray[np.float64] = np.array([row.prior for row in HYPOTHESES]) / sum(r
 PERIOD_HOURS: NDArray[np.float32] = np.array([row.period_hours for row in HYPOTHESES], dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PayTable:
     """Last and next pay day by day (first axis) and hypothesis; days count from 1970."""
 

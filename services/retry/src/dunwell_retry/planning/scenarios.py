@@ -7,14 +7,16 @@ a bank's temper, an outage, an updated card. Their numbers are data (`parameters
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
-from dunwell_retry.planning.rhythm import PERIOD_HOURS, PayTable
+from dunwell_retry.planning.rhythm import EPOCH, PERIOD_HOURS, PayTable
 
 Reals = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -41,6 +43,16 @@ class Columns:
     repeat: Floats
     since_hours: Floats
     other_route: NDArray[np.bool_]
+
+    def and_then(self, others: Columns) -> Columns:
+        """Return these columns followed by others."""
+        return Columns(
+            np.concatenate([self.day, others.day]),
+            np.concatenate([self.second, others.second]),
+            np.concatenate([self.repeat, others.repeat]),
+            np.concatenate([self.since_hours, others.since_hours]),
+            np.concatenate([self.other_route, others.other_route]),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,78 +113,89 @@ def rows(model: Model, hypotheses: Ints, hypothesis_weights: Floats) -> Rows:
 
 def ages(table: PayTable, hypotheses: Ints, day: Ints, second: Ints) -> tuple[Reals, NDArray[np.bool_]]:
     """Return (hours since pay, True on the pay day itself), both (instant, hypothesis)."""
-    last = table.last[table.rows(day)][:, hypotheses]
-    elapsed = (day[:, None] - last) * 24 + (second[:, None] / _HOUR - _POSTING_HOUR)
-    return np.maximum(elapsed, 0).astype(np.float32), last == day[:, None]
+    since = day[:, None] - table.last[table.rows(day)[:, None], hypotheses]
+    hours = (second / _HOUR - _POSTING_HOUR).astype(np.float32)
+    elapsed = since.astype(np.float32) * np.float32(24) + hours[:, None]
+    return np.maximum(elapsed, 0, out=elapsed), since == 0
 
 
 def cycle_chances(model: Model, table: PayTable, hypotheses: Ints, columns: Columns) -> Reals:
     """Return P(approve), (instant, hypothesis x span), when money comes by a rhythm and lasts a span of it."""
     age, today = ages(table, hypotheses, columns.day, columns.second)
-    booked = np.where(today, model.posted[columns.second // _HOUR][:, None], 1.0).astype(np.float32)
-    lasts = (PERIOD_HOURS[hypotheses][:, None] * model.spans[None, :]).astype(np.float32)
-    there = age[:, :, None] < lasts[None, :, :]
     lift = np.float32(model.funds_open - model.funds_shut)
-    chance = np.float32(model.funds_shut) + there * (booked * lift)[:, :, None]
+    booked = np.where(today, (model.posted[columns.second // _HOUR] * lift).astype(np.float32)[:, None], lift)
+    lasts = (PERIOD_HOURS[hypotheses][:, None] * model.spans[None, :]).astype(np.float32)
+    chance = (age[:, :, None] < lasts).astype(np.float32)
+    chance *= booked[:, :, None]
+    chance += np.float32(model.funds_shut)
     return chance.reshape(columns.day.size, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Steps:
+    """Rows that are shut, then open from an hour after the failure to another."""
+
+    start: Reals
+    end: Reals
+    open: Reals
+    shut: Reals
+
+
+@lru_cache(maxsize=16)
+def _steps(model: Model) -> _Steps:
+    """Return the rows of `fixed_rows`; those that do not step have an infinite start and are filled in later."""
+    never, line = np.inf, model.section("line")
+    limit, outage, expired = model.section("limit"), model.section("outage"), model.section("expired")
+    rows_: list[tuple[float, float, float, float]] = [
+        (start * 24, (start + lasts) * 24, line["open"], line["shut"])
+        for start in line["starts_days"]
+        for lasts in line["lasts_days"]
+    ]
+    rows_.append((never, never, 0.0, line["shut"] / 2))
+    rows_ += [(never, never, limit["open"], limit["shut"])] * 3
+    rows_ += [(never, never, 0.0, 0.0)] * len(model.section("risk")["levels"])
+    rows_.append((never, never, 0.0, model.section("block")["same_route"]))
+    rows_ += [(hours, never, outage["open"], outage["shut"]) for hours in outage["ends_hours"]]
+    rows_ += [(days * 24, never, expired["open"], 0.0) for days in expired["answers_days"]]
+    rows_ += [(never, never, 0.0, 0.0)] * 4
+    array = np.array(rows_, dtype=np.float32)
+    return _Steps(array[:, 0], array[:, 1], array[:, 2], array[:, 3])
 
 
 def other_chances(model: Model, columns: Columns, failed_local: int, usual_hour: int | None) -> Reals:
     """Return P(approve), (instant, row), of every story that is not a pay cycle; order of `fixed_rows`."""
-    at = columns.day * _DAY + columns.second
-    hours = (at - failed_local) / _HOUR
-    parts = [
-        _line(model, hours),
-        _limit(model, at, failed_local),
-        _risk(model, columns, usual_hour),
-        np.where(columns.other_route, model.section("block")["other_route"], model.section("block")["same_route"])[
-            :, None
-        ],
-        _after(hours, model.section("outage")["ends_hours"], model.section("outage")),
-        _expired(model, hours),
-        np.zeros((hours.size, 3)),
-    ]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    steps, line = _steps(model), model.section("line")
+    hours = ((columns.day * _DAY + columns.second - failed_local) / _HOUR).astype(np.float32)
+    limit = len(line["starts_days"]) * len(line["lasts_days"]) + 1
+    start = steps.start.copy()
+    start[limit : limit + 3] = _resets(failed_local)
+    open_ = (hours[:, None] >= start) & (hours[:, None] < steps.end)
+    chance = np.where(open_, steps.open, steps.shut)
+    levels = np.array(model.section("risk")["levels"], dtype=np.float32)
+    risk = limit + 3
+    chance[:, risk : risk + levels.size] = np.minimum(0.97, _temper(model, columns, usual_hour)[:, None] * levels)
+    if columns.other_route.any():
+        chance[columns.other_route, risk + levels.size] = model.section("block")["other_route"]
+    return chance
 
 
-def _line(model: Model, hours: Floats) -> Floats:
-    line = model.section("line")
-    starts = np.repeat(np.array(line["starts_days"]), len(line["lasts_days"])) * 24
-    ends = starts + np.tile(np.array(line["lasts_days"]), len(line["starts_days"])) * 24
-    free = (hours[:, None] >= starts) & (hours[:, None] < ends)
-    chance = np.where(free, line["open"], line["shut"])
-    return np.concatenate([chance, np.full((hours.size, 1), line["shut"] / 2)], axis=1)
-
-
-def _limit(model: Model, at: Ints, failed_local: int) -> Floats:
-    limit = model.section("limit")
+def _resets(failed_local: int) -> list[float]:
+    """Return hours to the next local midnight, Monday and first of the month."""
     day = failed_local // _DAY
-    month = np.datetime64(int(day), "D").astype("datetime64[M]")
-    first = int((month + 1).astype("datetime64[D]").astype(np.int64))
-    resets = np.array([day + 1, day + 7 - (day + 3) % 7, first]) * _DAY
-    return np.where(at[:, None] >= resets, limit["open"], limit["shut"])
+    on = EPOCH + timedelta(days=day)
+    month = monthrange(on.year, on.month)[1] - on.day + 1
+    return [(ahead * _DAY - failed_local % _DAY) / _HOUR for ahead in (1, 7 - (day + 3) % 7, month)]
 
 
-def _risk(model: Model, columns: Columns, usual_hour: int | None) -> Floats:
+def _temper(model: Model, columns: Columns, usual_hour: int | None) -> Floats:
+    """Return the factor on a bank's willingness: it tires, dislikes haste, and knows its customer's hours."""
     risk = model.section("risk")
-    factor = risk["repeat"] ** columns.repeat * np.where(columns.since_hours < risk["soon_hours"], risk["soon"], 1.0)
+    factor = risk["repeat"] ** columns.repeat
+    factor[columns.since_hours < risk["soon_hours"]] *= risk["soon"]
     if usual_hour is not None:
-        apart = np.abs(columns.second // _HOUR - usual_hour) % 24
-        near = np.minimum(apart, 24 - apart) <= 3
-        factor = factor * np.where(near, risk["near_usual_hour"], risk["far"])
-    return np.asarray(np.minimum(0.97, factor[:, None] * np.array(risk["levels"])))
-
-
-def _after(hours: Floats, ends: list[float], numbers: object) -> Floats:
-    assert isinstance(numbers, dict)
-    return np.where(hours[:, None] >= np.array(ends), numbers["open"], numbers["shut"])
-
-
-def _expired(model: Model, hours: Floats) -> Floats:
-    expired = model.section("expired")
-    answered = hours[:, None] >= np.array(expired["answers_days"]) * 24
-    chance = np.where(answered, expired["open"], 0.0)
-    return np.concatenate([chance, np.zeros((hours.size, 1))], axis=1)
+        apart = np.abs(columns.second // _HOUR - usual_hour)
+        factor *= np.where((apart <= 3) | (apart >= 21), risk["near_usual_hour"], risk["far"])
+    return np.asarray(factor)
 
 
 def chances(

@@ -6,7 +6,9 @@ Owns: fixed, uniform, code-aware, pay-day, advice-following and random schedules
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from dunwell_kit.chance import uniform as chance
 
@@ -80,17 +82,19 @@ def pay_days(policy: Policy, case: Case) -> list[Moment]:
     where = zone(case.timezone) or _UTC
     assert where is not None
     first = case.failed_at.astimezone(where).date()
-    minutes = round(policy.hour * 60)
+    return list(_pay_days(first, int(policy.horizon_days), policy.pay_days, round(policy.hour * 60), where))
+
+
+@lru_cache(maxsize=8192)
+def _pay_days(
+    first: date, days: int, wanted: tuple[int | str, ...], minutes: int, where: ZoneInfo
+) -> tuple[Moment, ...]:
     found = []
-    for ahead in range(int(policy.horizon_days) + 1):
+    for ahead in range(days + 1):
         day = first + timedelta(days=ahead)
         last_of_month = (day + timedelta(days=1)).day == 1
-        if not (
-            day.day in policy.pay_days
-            or (0 in policy.pay_days and last_of_month)
-            or WEEKDAYS[day.weekday()] in policy.pay_days
-        ):
+        if not (day.day in wanted or (0 in wanted and last_of_month) or WEEKDAYS[day.weekday()] in wanted):
             continue
         local = datetime(day.year, day.month, day.day, minutes // 60, minutes % 60, tzinfo=where)
         found.append((local.astimezone(UTC), f"common pay day, {day:%A} {day.isoformat()}"))
-    return found
+    return tuple(found)

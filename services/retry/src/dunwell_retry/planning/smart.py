@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,9 +17,9 @@ from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
 from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds, zone
-from dunwell_retry.planning.model import Case, Method, Plan, PlannedAttempt, Refused
+from dunwell_retry.planning.model import Case, Method, Past, Plan, PlannedAttempt, Refused
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
-from dunwell_retry.planning.permits import Gate, Permits
+from dunwell_retry.planning.permits import Permits
 from dunwell_retry.planning.posterior import (
     Rhythm,
     advice_factors,
@@ -37,6 +38,7 @@ from dunwell_retry.planning.scenarios import (
     EXPIRED,
     REVOKED,
     Columns,
+    Reals,
     Rows,
     chances,
     cycle_chances,
@@ -73,15 +75,9 @@ class _View:
 def _view(case: Case, now: datetime, model: Model, readings: Sequence[Reading]) -> _View:
     where = zone(case.timezone) or ZoneInfo("UTC")
     failed = local_seconds(case.failed_at, where)
-    table = pay_table(case.methods[0].country, failed // _DAY)
-    local = [local_seconds(payment.at, where) for payment in case.history]
     first = case.methods[0]
-    meanings = [
-        None if payment.approved else read(payment.decline, case.gateway, first.network, payment.at.date())
-        for payment in case.history
-    ]
-    past_rows = past_view(case, local, meanings)
-    past = rhythm(model, table, past_rows)
+    table = pay_table(first.country, failed // _DAY)
+    past, usual = _past(case.history, where, case.gateway, first.network, failed % _DAY, table, model)
     return _View(
         case=case,
         where=where,
@@ -91,30 +87,38 @@ def _view(case: Case, now: datetime, model: Model, readings: Sequence[Reading]) 
         sent=tuple(sorted(local_seconds(charge.at, where) for charge in case.sent)),
         past=past,
         layout=rows(model, past.hypotheses, past.weights),
-        usual=usual_hour(past_rows, failed % _DAY),
+        usual=usual,
         reasons=reason_weights(model, case, past, readings),
     )
 
 
-def _tried(view: _View, model: Model) -> np.ndarray:  # type: ignore[type-arg]
-    """Return P(approve) of the first charge and of every later one on the first method, (charge, story)."""
+@lru_cache(maxsize=4096)
+def _past(
+    history: tuple[Past, ...], where: ZoneInfo, gateway: str, network: str, due_second: int, table: PayTable,
+    model: Model,
+) -> tuple[Rhythm, int | None]:  # fmt: skip
+    """Return what a past says; remembered, since every decision of a case asks for the same."""
+    found = past_view(history, where, gateway, network)
+    return rhythm(model, table, found), usual_hour(found, due_second)
+
+
+def _charged(view: _View) -> Columns:
+    """Return the first charge and every later one on the first method as columns."""
     first = view.case.methods[0].instrument_id
-    other = [False]
-    at = [view.failed]
-    for charge, local in zip(sorted(view.case.sent, key=lambda entry: entry.at), view.sent, strict=True):
-        if charge.instrument_id == first:
-            at.append(local)
-            other.append(charge.route != view.case.routes[0])
+    at, other = [view.failed], [False]
+    if view.sent:
+        for charge, local in zip(sorted(view.case.sent, key=lambda entry: entry.at), view.sent, strict=True):
+            if charge.instrument_id == first:
+                at.append(local)
+                other.append(charge.route != view.case.routes[0])
     moments = np.array(at, dtype=np.int64)
     gaps = np.diff(moments, prepend=moments[0] - 30 * _DAY) / _HOUR
-    columns = Columns(
-        moments // _DAY, moments % _DAY, np.maximum(0.0, np.arange(moments.size) - 1.0), gaps, np.array(other)
-    )
-    return chances(model, view.table, view.past.hypotheses, columns, view.failed, view.usual)
+    repeat = np.maximum(0.0, np.arange(moments.size) - 1.0)
+    return Columns(moments // _DAY, moments % _DAY, repeat, gaps, np.array(other))
 
 
-def story_weights(view: _View, model: Model, readings: Sequence[Reading]) -> Floats:
-    """Return P(story) after everything that is known."""
+def story_weights(view: _View, model: Model, readings: Sequence[Reading], refused: Reals) -> Floats:
+    """Return P(story) after everything that is known; `refused` holds the chances of the charges, (charge, story)."""
     case = view.case
     last = case.sent[-1] if case.sent else None
     decline, at = (last.decline, view.sent[-1]) if last else (case.decline, view.failed)
@@ -122,7 +126,7 @@ def story_weights(view: _View, model: Model, readings: Sequence[Reading]) -> Flo
     hours = model.advice_hours.get(decline.advice_code or "") if decline else None
     if hours is not None and readings[-1].observed == "insufficient_funds":
         advice = advice_factors(model, view.table, view.layout, at // _DAY, hours)
-    return row_weights(model, view.layout, view.reasons, _tried(view, model), advice)
+    return row_weights(view.layout, view.reasons, refused, advice)
 
 
 def _columns(view: _View, policy: Policy, outage: bool) -> tuple[Columns, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -197,19 +201,20 @@ def _mask_by_rules(
 
 
 def smart_plan(
-    case: Case, policy: Policy, *, now: datetime, seed: int, gate: Gate, model: Model, readings: Sequence[Reading],
+    case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model, readings: Sequence[Reading],
     look_ahead: int | None = None,
 ) -> Plan:  # fmt: skip
     """Return the plan of a case by the scenario model."""
     view = _view(case, now, model, readings)
-    weights = story_weights(view, model, readings)
     columns, at, allowed = _columns(view, policy, readings[-1].observed == "outage")
-    permits = Permits(case, gate)
+    charged = _charged(view)
+    every = chances(model, view.table, view.past.hypotheses, charged.and_then(columns), view.failed, view.usual)
+    weights = story_weights(view, model, readings, every[: charged.day.size])
     barred: dict[str, str] = {}
     options: list[Option] = []
     for number, method in enumerate(case.methods):
         if number == 0:
-            chance_of = chances(model, view.table, view.past.hypotheses, columns, view.failed, view.usual)
+            chance_of = every[charged.day.size :]
             cost = model.debit_cost if method.kind == "bank_debit" else model.attempt_cost
             option = Option(
                 weights, chance_of, at, allowed.copy(), cost, view.layout.risk, model.section("risk")["repeat"]
@@ -227,7 +232,7 @@ def smart_plan(
     chosen, propensity = _explored(case, policy, seed, picks, options, terms)
     attempts, turned_down = _permitted(view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead)
     posterior = _posterior(view, weights)
-    return _assemble(view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget)
+    return _assemble(view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead)
 
 
 def _last_reading(case: Case, method: Method) -> Reading | None:
@@ -302,7 +307,8 @@ def _permitted(
         reason = explain.why_then(view.layout, options[0].chance, weights, pick, route != case.routes[0])
         share = propensity if number == 0 else 1.0
         attempts.append(PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), share, reason, verdict.rule))
-        permits.suppose(when, method)
+        if look_ahead is None or len(attempts) < look_ahead:
+            permits = permits.supposing(when, method)
     return attempts, turned_down
 
 
@@ -319,14 +325,14 @@ def _posterior(view: _View, weights: Floats) -> dict[str, float]:
 def _assemble(
     view: _View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
     attempts: list[PlannedAttempt], turned_down: list[Refused], options: list[Option], barred: Mapping[str, str],
-    budget: int,
+    budget: int, look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     case = view.case
     fixable = sum(posterior[REASONS[number]] for number in _PAYER_FIXABLE)
     expected = sum(attempt.gain or 0.0 for attempt in attempts)
     limit = case.failed_at + timedelta(days=policy.silent_days)
     silent = limit if attempts and attempts[0].at <= limit and fixable < 0.5 else None
-    refused = turned_down + _alternatives(view, options, policy)
+    refused = turned_down if look_ahead else turned_down + _alternatives(view, options, policy)
     return Plan(
         case_id=case.case_id,
         policy=policy.name,

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
+
 from dunwell_kit.errors import Invalid
 
 

@@ -1,0 +1,84 @@
+"""Bank debits: which returns may be presented again, how often, how long, and for which amount.
+
+Owns: ACH, SEPA, Bacs, PAD, BECS and the rest, as data. Refuses: cards.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import datetime, timedelta
+
+from dunwell_retry.rules.findings import Asked
+from dunwell_retry.rules.model import PastAttempt
+from dunwell_retry.rules.rulebook import Rule
+
+# A first presentation told a day off its entry in the history is still that entry: banks date, they do not time.
+_SAME_ENTRY = timedelta(days=1)
+
+
+def bank_debit(asked: Asked) -> None:
+    """Apply the scheme's rules to a debit."""
+    rule = asked.data.debit(asked.attempt.instrument.network, asked.on)
+    scheme = asked.attempt.instrument.network if rule.values["scheme"] != "other" else "debit"
+    _returns(asked, rule, scheme)
+    presented = [each for each in asked.account.entries if each.invoice_id == asked.attempt.invoice_id]
+    if presented:
+        _again(asked, rule, scheme, presented)
+
+
+def _returns(asked: Asked, rule: Rule, scheme: str) -> None:
+    retryable = rule.values["retryable"]
+    for refusal in asked.account.refusals:
+        code = refusal.past.network_code
+        if not code or (code in retryable and _in_country(retryable[code], asked.attempt.instrument.country)):
+            continue
+        if rule.values["scheme"] == "other":
+            # Nothing is known of the scheme's codes; the hard ones are refused elsewhere.
+            continue
+        lifted = asked.data.lifted.get((scheme, code))
+        if lifted and asked.attempt.authorization:
+            continue
+        text = f"A debit returned with {code} must not be presented again."
+        asked.deny(f"{scheme}.not_retryable", text, None, rule.sources)
+
+
+def _in_country(countries: str | None, country: str | None) -> bool:
+    return countries is None or (country is not None and country in countries.split())
+
+
+def _again(asked: Asked, rule: Rule, scheme: str, presented: list[PastAttempt]) -> None:
+    attempt = asked.attempt
+    first_told = attempt.first_presented_at
+    # The history may begin after the first presentation: then all of it are re-presentations.
+    whole = first_told is None or presented[0].at - first_told <= _SAME_ENTRY
+    again = len(presented) - 1 if whole else len(presented)
+    first = first_told or presented[0].at
+    asked.counters[f"{scheme}.reinitiations"] = again
+    limit = rule.values["reinitiations"]
+    if limit is not None and again >= limit:
+        asked.deny(
+            f"{scheme}.reinitiations", f"Presented again {again} times; {limit} is the limit.", None, rule.sources
+        )
+    if rule.values["same_amount"] and presented[0].amount_minor != attempt.amount_minor and not attempt.authorization:
+        text = "A debit is presented again with its first amount only."
+        asked.deny(f"{scheme}.same_amount", text, None, rule.sources)
+    if asked.at > _window_end(first, rule) and not _reopened(asked, rule, presented):
+        text = f"More than {rule.number('window_days')} days since the first presentation."
+        asked.deny(f"{scheme}.window", text, None, rule.sources)
+    limits = "no limit" if limit is None else f"{again} of {limit} used"
+    asked.permits(f"{scheme}.again", f"May be presented again: {limits}.", rule.sources)
+
+
+def _window_end(first: datetime, rule: Rule) -> datetime:
+    """Return the last instant of the window; a month is the shorter of a calendar month and its days."""
+    end = first + timedelta(days=rule.number("window_days"))
+    if not rule.values.get("month"):
+        return end
+    year, month = (first.year + 1, 1) if first.month == 12 else (first.year, first.month + 1)
+    calendar = first.replace(year=year, month=month, day=min(first.day, monthrange(year, month)[1]))
+    return min(end, calendar)
+
+
+def _reopened(asked: Asked, rule: Rule, presented: list[PastAttempt]) -> bool:
+    told = asked.attempt.notified_at
+    return bool(rule.values.get("notice_reopens")) and told is not None and presented[-1].at < told <= asked.at

@@ -1,0 +1,111 @@
+"""Mastercard: advice codes, 10 declines in 24 hours, 35 in 30 days.
+
+Owns: Mastercard's rules. Refuses: other schemes'.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from dunwell_gateways.declines import Reason
+from dunwell_retry.rules.findings import Asked, fee_of
+from dunwell_retry.rules.model import Fee, Initiator, PastAttempt
+from dunwell_retry.rules.past import Refusal, window
+from dunwell_retry.rules.rulebook import Rule
+
+
+def mastercard(asked: Asked) -> None:
+    """Apply Mastercard's rules to a card."""
+    for refusal in asked.account.refusals:
+        rule = asked.data.mastercard.get(refusal.past.advice_code or "")
+        if rule is not None:
+            _advice(asked, refusal, rule)
+    _single_use(asked)
+    _velocity(asked)
+    _brazil(asked)
+
+
+def _advice(asked: Asked, refusal: Refusal, rule: Rule) -> None:
+    """Waits run from the decline; of several the latest end counts, as an older advice is not taken back."""
+    past, attempt = refusal.past, asked.attempt
+    hours, words = rule.values.get("wait_hours"), rule.text("text")
+    if attempt.initiator is Initiator.PAYER and refusal.meaning.reason is Reason.AUTH_REQUIRED:
+        # 83 with 01: the payer, present, is just what the issuer asks for.
+        return
+    if hours is not None:
+        ready = past.at.astimezone(UTC) + timedelta(hours=hours)
+        if asked.at < ready:
+            asked.deny(rule.rule, f"Mastercard advice {past.advice_code}: {words}.", ready, rule.sources)
+        return
+    stop = rule.text("stop")
+    if stop == "mandate" and attempt.authorization:
+        return
+    if stop == "token" and attempt.instrument.token and attempt.instrument.token != past.token:
+        return
+    if stop == "config" and (attempt.initiator is Initiator.PAYER or past.invoice_id != attempt.invoice_id):
+        return
+    fee = _excess_fee(asked) if past.advice_code in ("03", "21") else None
+    asked.deny(rule.rule, f"Mastercard advice {past.advice_code}: {words}.", None, rule.sources, fee)
+
+
+def _single_use(asked: Asked) -> None:
+    """41 may come with an approval: the number is used up."""
+    rule = asked.data.mastercard["41"]
+    if any(each.approved and each.advice_code == "41" for each in asked.account.entries):
+        asked.deny(rule.rule, f"Mastercard advice 41: {rule.text('text')}.", None, rule.sources)
+
+
+def _velocity(asked: Asked) -> None:
+    attempt, account = asked.attempt, asked.account
+    day, month = asked.find("mastercard.velocity_24h"), asked.find("mastercard.velocity_30d")
+    if day is None or month is None:
+        return
+    # Approvals do not reset Mastercard's counts: every decline of the window counts.
+    times, same = account.decline_times(), account.declines_of(attempt.amount_minor, attempt.currency)
+    limit = day.number("limit")
+    found = window(times, asked.at, timedelta(hours=day.number("window_hours")), limit)
+    asked.counters["mastercard.declines_24h"] = found.count
+    if found.free_at:
+        text = f"{found.count} declines of this card in 24 hours; Mastercard allows {limit}."
+        asked.deny("mastercard.velocity_24h", text, found.free_at, day.sources, _excess_fee(asked))
+    limit, span = month.number("limit"), timedelta(days=month.number("window_days"))
+    found = window(same, asked.at, span, limit)
+    asked.counters["mastercard.declines_30d_same_amount"] = found.count
+    if found.free_at:
+        text = f"{found.count} declines of this card and amount in 30 days; Mastercard allows {limit}."
+        asked.deny("mastercard.velocity_30d", text, found.free_at, month.sources, _excess_fee(asked))
+        return
+    text = f"{found.count} of {limit} declines of this amount in 30 days."
+    if _other_amount_is_full(account.declines, attempt.amount_minor, asked.at, span, limit):
+        asked.counters["mastercard.evasion_suspected"] = 1
+        text = "Another amount on this card has used up its limit: a changed amount looks like evasion."
+    asked.permits("mastercard.velocity", text, month.sources)
+
+
+def _other_amount_is_full(
+    declines: tuple[PastAttempt, ...], amount_minor: int, at: datetime, span: timedelta, limit: int
+) -> bool:
+    if len(declines) < limit:
+        return False
+    counts: dict[tuple[int, str], int] = {}
+    for each in declines:
+        if each.amount_minor != amount_minor and at - span < each.at <= at:
+            key = (each.amount_minor, each.currency)
+            counts[key] = counts.get(key, 0) + 1
+    return max(counts.values(), default=0) >= limit
+
+
+def _brazil(asked: Asked) -> None:
+    rule = asked.find("mastercard.brazil_month", asked.attempt.merchant_country)
+    if rule is None or rule.region is None:
+        return
+    attempt = asked.attempt
+    times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
+    month = sum((each.year, each.month) == (asked.at.year, asked.at.month) for each in times)
+    asked.counters["mastercard.brazil_month"] = month
+    if month >= rule.number("free_retries"):
+        asked.fee = _excess_fee(asked)
+
+
+def _excess_fee(asked: Asked) -> Fee | None:
+    return fee_of(asked.find("mastercard.fee", asked.attempt.merchant_country), "excessive authorization")

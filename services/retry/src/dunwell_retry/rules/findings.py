@@ -1,0 +1,90 @@
+"""What a rule says: one finding, and the paper the rules write on while one attempt is judged.
+
+Owns: how findings become one verdict. Refuses: any rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from dunwell_retry.rules.model import Attempt, Fee, PastAttempt, Verdict
+from dunwell_retry.rules.past import Account
+from dunwell_retry.rules.rulebook import Rule, RuleData
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One refusal; `not_before` None = never."""
+
+    rule: str
+    reason: str
+    not_before: datetime | None
+    sources: tuple[str, ...] = ()
+    fee: Fee | None = None
+
+
+@dataclass(slots=True)
+class Asked:
+    """One attempt under judgement at one instant.
+
+    Args:
+        at: Aware UTC, `attempt.at` or a later instant that is tried out.
+        on: The UTC date of `at`.
+        entries: The whole tidy history.
+        account: The part that concerns the instrument.
+    """
+
+    attempt: Attempt
+    at: datetime
+    on: date
+    data: RuleData
+    entries: tuple[PastAttempt, ...]
+    account: Account
+    findings: list[Finding] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    fee: Fee | None = None
+    passed: tuple[str, str, tuple[str, ...]] = ("general.permitted", "No rule forbids it.", ())
+
+    def find(self, rule: str, region: str | None = None) -> Rule | None:
+        """Return a rule in force now."""
+        return self.data.find(rule, self.on, region)
+
+    def deny(
+        self,
+        rule: str,
+        reason: str,
+        not_before: datetime | None,
+        sources: tuple[str, ...] = (),
+        fee: Fee | None = None,
+    ) -> None:
+        """Write down a refusal."""
+        self.findings.append(Finding(rule, reason, not_before, sources, fee))
+
+    def permits(self, rule: str, reason: str, sources: tuple[str, ...]) -> None:
+        """Name the rule under which the attempt passes if nothing refuses it."""
+        self.passed = (rule, reason, sources)
+
+
+def fee_of(rule: Rule | None, reason: str) -> Fee | None:
+    """Return the fee a rule names."""
+    return Fee(rule.number("amount_minor"), rule.text("currency"), reason) if rule else None
+
+
+def worst(findings: Sequence[Finding]) -> Finding | None:
+    """Return the refusal that decides: the first that says never, else the one that lasts longest."""
+    never = next((each for each in findings if each.not_before is None), None)
+    if never or not findings:
+        return never
+    return max(findings, key=lambda each: (each.not_before, each.rule))
+
+
+def verdict(asked: Asked) -> Verdict:
+    """Return the verdict at the asked instant."""
+    finding = worst(asked.findings)
+    if finding is None:
+        rule, reason, sources = asked.passed
+        return Verdict(True, rule, reason, None, asked.fee, asked.counters, sources)
+    fee = finding.fee or next((each.fee for each in asked.findings if each.fee), asked.fee)
+    return Verdict(False, finding.rule, finding.reason, finding.not_before, fee, asked.counters, finding.sources)

@@ -1,0 +1,220 @@
+"""The history as the rules read it: sorted, without duplicates, seen from one account.
+
+Owns: which past attempts concern an instrument, what their codes mean, and how many fall into a window.
+Refuses: any rule.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+
+from dunwell_gateways.declines import Classification, Row, classify
+from dunwell_gateways.port import RawDecline
+from dunwell_kit.errors import Invalid
+from dunwell_kit.money import EXPONENTS
+from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt
+from dunwell_retry.rules.rulebook import Rule
+
+_KINDS = frozenset(("card", "bank_debit", "upi", "wallet"))
+
+
+class RuleInputInvalid(Invalid):
+    """The question to the gate cannot be answered; names the field."""
+
+    slug = "rule-input-invalid"
+    title = "Rule input invalid"
+
+    def __init__(self, field_name: str, detail: str) -> None:
+        super().__init__(f"{field_name}: {detail}")
+        self.field_name = field_name
+
+
+def check_attempt(attempt: Attempt) -> None:
+    """Return when the attempt can be judged; RuleInputInvalid naming the field otherwise."""
+    _check_money(attempt.amount_minor, attempt.currency, "attempt.")
+    _check_instant(attempt.at, "attempt.at")
+    if attempt.notified_at is not None:
+        _check_instant(attempt.notified_at, "attempt.notified_at")
+    if attempt.first_presented_at is not None:
+        _check_instant(attempt.first_presented_at, "attempt.first_presented_at")
+    if attempt.instrument.kind not in _KINDS:
+        raise RuleInputInvalid("attempt.instrument.kind", f"{attempt.instrument.kind!r} is none of {sorted(_KINDS)}")
+
+
+def _check_money(amount_minor: int, currency: str, prefix: str) -> None:
+    if type(amount_minor) is not int or amount_minor <= 0:
+        raise RuleInputInvalid(f"{prefix}amount_minor", f"{amount_minor!r} is not a positive integer")
+    if currency not in EXPONENTS:
+        raise RuleInputInvalid(f"{prefix}currency", f"{currency!r} is not an ISO 4217 code")
+
+
+def _check_instant(at: datetime, name: str) -> None:
+    if at.tzinfo is None or at.utcoffset() is None:
+        raise RuleInputInvalid(name, "has no time zone")
+
+
+def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
+    """Return the history oldest first, each attempt once; RuleInputInvalid naming the entry that cannot be."""
+    for index, past in enumerate(history):
+        if type(past.amount_minor) is not int or past.amount_minor <= 0 or past.currency not in EXPONENTS:
+            _check_money(past.amount_minor, past.currency, f"history[{index}].")
+        if past.at.tzinfo is not UTC:
+            _check_instant(past.at, f"history[{index}].at")
+    if len(history) < 2:
+        return tuple(history)
+    ordered = sorted(history, key=_instant_of)
+    if all(one.at != two.at for one, two in pairwise(ordered)):
+        return tuple(ordered)
+    # Equal attempts are equal whatever zone their instant is written in. Ties are broken by content, so that the
+    # order of the input never shows.
+    return tuple(sorted(dict.fromkeys(history), key=_order))
+
+
+def _instant_of(past: PastAttempt) -> datetime:
+    return past.at
+
+
+def _order(past: PastAttempt) -> tuple[datetime, str, int, bool, str, str, str]:
+    codes = f"{past.network_code}|{past.advice_code}|{past.gateway_code}"
+    return (past.at, past.invoice_id, past.amount_minor, past.approved, past.instrument_id, past.token or "", codes)
+
+
+def concerns(instrument: Instrument, past: PastAttempt) -> bool:
+    """Return whether a past attempt used the same account: the account reference decides where both know it."""
+    if instrument.account_reference and past.account_reference:
+        return instrument.account_reference == past.account_reference
+    if instrument.instrument_id == past.instrument_id:
+        return True
+    return bool(instrument.token) and instrument.token == past.token
+
+
+@dataclass(slots=True)
+class Refusal:
+    """One refused attempt with what its codes mean on the UTC day it was refused; not changed once made."""
+
+    past: PastAttempt
+    meaning: Classification
+    on: date
+
+
+@dataclass(slots=True)
+class Account:
+    """The history of one account (card, mandate) at one gateway.
+
+    Args:
+        entries: All attempts, oldest first.
+        refusals: Those refused since the last approval, oldest first.
+        times: Their instants.
+        declines: All refused ones, whatever was approved between.
+        hard: Refusals since the last approval with the rows that forbid the credential.
+        unknown: Refusals since the last approval whose codes nobody knows.
+        visa_never: Category 1 refusals with their rule, once Visa's rules have looked.
+    """
+
+    entries: tuple[PastAttempt, ...]
+    refusals: tuple[Refusal, ...]
+    times: tuple[datetime, ...]
+    declines: tuple[PastAttempt, ...]
+    hard: tuple[tuple[Refusal, Row], ...]
+    unknown: tuple[PastAttempt, ...]
+    visa_never: tuple[tuple[Refusal, Rule], ...] | None = None
+    _runs: dict[tuple[int, str, Initiator], tuple[datetime, ...]] = field(default_factory=dict)
+    _amounts: dict[tuple[int, str], tuple[datetime, ...]] = field(default_factory=dict)
+    _decline_times: tuple[datetime, ...] | None = None
+
+    def reattempts(self, amount_minor: int, currency: str, initiator: Initiator) -> tuple[datetime, ...]:
+        """Return the instants of consecutive refused reattempts of one amount by one initiator.
+
+        The run begins after the last approval of the same amount by the same initiator. The first refusal of the
+        amount since anybody's last approval is the original, not a reattempt.
+        """
+        key = (amount_minor, currency, initiator)
+        if key not in self._runs:
+            same = [each for each in self.entries if each.amount_minor == amount_minor and each.currency == currency]
+            original = next((each for each in _since_approval(same) if not each.approved), None)
+            mine = _since_approval([each for each in same if each.initiator is initiator])
+            self._runs[key] = tuple(each.at for each in mine if each is not original)
+        return self._runs[key]
+
+    def declines_of(self, amount_minor: int, currency: str) -> tuple[datetime, ...]:
+        """Return the instants of all refusals of one amount, oldest first."""
+        key = (amount_minor, currency)
+        if key not in self._amounts:
+            self._amounts[key] = tuple(
+                each.at for each in self.declines if each.amount_minor == amount_minor and each.currency == currency
+            )
+        return self._amounts[key]
+
+    def decline_times(self) -> tuple[datetime, ...]:
+        """Return the instants of all refusals, oldest first."""
+        if self._decline_times is None:
+            self._decline_times = tuple(each.at for each in self.declines)
+        return self._decline_times
+
+
+def _since_approval(entries: Sequence[PastAttempt]) -> list[PastAttempt]:
+    for index in range(len(entries) - 1, -1, -1):
+        if entries[index].approved:
+            return list(entries[index + 1 :])
+    return list(entries)
+
+
+def account_of(entries: tuple[PastAttempt, ...], instrument: Instrument, gateway: str) -> Account:
+    """Return the part of a tidy history that concerns an instrument."""
+    mine = tuple(each for each in entries if concerns(instrument, each))
+    refusals = tuple(_refusal(each, gateway, instrument) for each in _since_approval(mine))
+    return Account(
+        entries=mine,
+        refusals=refusals,
+        times=tuple(each.past.at for each in refusals),
+        declines=tuple(each for each in mine if not each.approved),
+        hard=tuple((each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard),
+        unknown=tuple(each.past for each in refusals if not each.meaning.rows),
+    )
+
+
+def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal:
+    on = (past.at if past.at.tzinfo is UTC else past.at.astimezone(UTC)).date()
+    codes = past.gateway_code, past.network_code, past.advice_code, past.message
+    return Refusal(past, _meaning(*codes, gateway, instrument.network, on, instrument.country), on)
+
+
+@lru_cache(maxsize=16_384)  # distinct codes and days of a month's cases; a plan asks for the same ones again
+def _meaning(
+    gateway_code: str | None,
+    network_code: str | None,
+    advice_code: str | None,
+    message: str | None,
+    gateway: str,
+    network: str,
+    on: date,
+    country: str | None,
+) -> Classification:
+    raw = RawDecline(gateway_code or "", network_code or "", advice_code or "", message or "")
+    return classify(raw, gateway=gateway, network=network, on=on, region=country)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many instants lie in a rolling window, and when room is free again."""
+
+    count: int
+    free_at: datetime | None
+
+
+def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> Window:
+    """Count instants in (at - span, at]; `free_at` is when fewer than `limit` are left, None while there is room.
+
+    Args:
+        times: Ascending.
+    """
+    upper = bisect_right(times, at)
+    count = upper - bisect_right(times, at - span, 0, upper)
+    if count < limit:
+        return Window(count, None)
+    return Window(count, times[upper - limit] + span)

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+
 from dunwell_kit.clock import CLOCK_FILE_VARIABLE
 from dunwell_kit.http import gateway_client
 from dunwell_kit.kafka import ensure_topics
@@ -86,7 +87,9 @@ class Fleet:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
         await self.stop()
 
     async def _start(self) -> None:
@@ -96,15 +99,15 @@ class Fleet:
             for name in ("logs", "sandbox"):
                 shutil.rmtree(options.data_dir / name, ignore_errors=True)
         self._choose_ports()
-        stack_ports = {}
+        kafka_port = postgres_port = None
         if options.fixed_ports:
             from dunwell_stack.choice import KAFKA_PORT, POSTGRES_PORT
 
-            stack_ports = {
-                "kafka_port": int(os.environ.get("DUNWELL_KAFKA_PORT", KAFKA_PORT)),
-                "postgres_port": int(os.environ.get("DUNWELL_POSTGRES_PORT", POSTGRES_PORT)),
-            }
-        self._stack = Stack(options.data_dir / "stack", fresh=options.fresh, **stack_ports)
+            kafka_port = int(os.environ.get("DUNWELL_KAFKA_PORT", KAFKA_PORT))
+            postgres_port = int(os.environ.get("DUNWELL_POSTGRES_PORT", POSTGRES_PORT))
+        self._stack = Stack(
+            options.data_dir / "stack", fresh=options.fresh, kafka_port=kafka_port, postgres_port=postgres_port
+        )
         self._stack.start()
         self.kafka_bootstrap, self.postgres_dsn = self._stack.kafka_bootstrap, self._stack.postgres_dsn
         self._progress(self._stack.description)
@@ -185,7 +188,7 @@ class Fleet:
 
     async def wait_ready(self) -> None:
         """Return when everything answers; the error names what does not, with the end of its log."""
-        paths = {service: "/health/ready" for service in SERVICES} | {"sandbox": "/_sandbox/health"}
+        paths = dict.fromkeys(SERVICES, "/health/ready") | {"sandbox": "/_sandbox/health"}
         logs = self.options.data_dir / "logs"
         await asyncio.gather(
             *(
@@ -204,7 +207,8 @@ class Fleet:
             made.raise_for_status()
             self.endpoint_url = made.json()["url"]
             told = await client.post(
-                self.url("sandbox", "/_sandbox/endpoint"), json={"url": self.endpoint_url, "secret": self.endpoint_secret}
+                self.url("sandbox", "/_sandbox/endpoint"),
+                json={"url": self.endpoint_url, "secret": self.endpoint_secret},
             )
             told.raise_for_status()
 

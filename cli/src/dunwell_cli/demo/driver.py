@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dunwell_cli.demo.quiet import Quiet
 from dunwell_kit.clock import ClockWriter
 from dunwell_kit.http import gateway_client
-
-from dunwell_cli.demo.quiet import Quiet
 
 OnStep = Callable[["Lapse"], Awaitable[None]]
 

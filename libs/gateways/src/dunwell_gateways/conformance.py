@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from dunwell_kit.money import Money
-
 from dunwell_gateways.port import Adapter, ChargeIntent, Kind, Outcome, SignatureFault, SignatureInvalid, Unreadable
+from dunwell_kit.money import Money
 
 Headers = Mapping[str, str]
 

@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
+
 from dunwell_kit.errors import Invalid
 
 _EEA = frozenset(

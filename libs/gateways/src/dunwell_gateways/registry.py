@@ -5,11 +5,10 @@ Owns: which names exist. Refuses: anything about how one works.
 
 from __future__ import annotations
 
-from dunwell_kit.errors import NotFound
-
 from dunwell_gateways.port import Adapter
 from dunwell_gateways.stripe.charge import StripeCharge
 from dunwell_gateways.stripe.webhook import StripeWebhook
+from dunwell_kit.errors import NotFound
 
 _ADAPTERS = {
     "stripe": Adapter("stripe", StripeWebhook(), StripeCharge()),

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import pytest
+
 from dunwell_gateways import conformance
 from dunwell_gateways.registry import UnknownGateway, adapter, names
 

@@ -5,12 +5,13 @@ from datetime import date, timedelta
 from timeit import timeit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dunwell_gateways.decline_tables import table_of, tables
 from dunwell_gateways.declines import Reason, Retry, classify, coverage, editions, explain, sources
 from dunwell_gateways.port import RawDecline
 from dunwell_kit.errors import Invalid
-from hypothesis import given
-from hypothesis import strategies as st
 
 TODAY = date(2026, 11, 22)
 EVERY_ROW = [row for table in tables().values() for row in table.rows]

@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dunwell_gateways.join import (
     PATIENCE,
     SETTLE,
@@ -21,8 +24,6 @@ from dunwell_gateways.join import (
 )
 from dunwell_gateways.port import Kind, Observation, RawDecline, Trigger
 from dunwell_kit.money import Money
-from hypothesis import given
-from hypothesis import strategies as st
 
 T = datetime(2026, 11, 22, 10, tzinfo=UTC)
 NSF = RawDecline("insufficient_funds", "51", "", "No funds.")

@@ -1,12 +1,13 @@
 """Idempotency keys and amounts on the wire."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dunwell_gateways.keys import idempotency_key, is_ours
 from dunwell_gateways.money import AmountInvalid, from_gateway, to_gateway
 from dunwell_kit.errors import Invalid
 from dunwell_kit.money import EXPONENTS, Money, UnknownCurrency
-from hypothesis import given
-from hypothesis import strategies as st
 
 _ID = st.text(st.characters(exclude_characters="|", codec="utf-8"), max_size=8)
 

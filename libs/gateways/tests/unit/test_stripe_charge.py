@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+
 from dunwell_gateways.charge import RESPONSE_BYTES_MAX, ChargeTransport, NoReply, Reply, Timeouts, perform
 from dunwell_gateways.port import ChargeIntent, InvoiceStatus, Outcome
 from dunwell_gateways.stripe.charge import StripeCharge

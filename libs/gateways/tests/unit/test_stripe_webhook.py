@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from dunwell_gateways.port import Kind, RawDecline, SignatureFault, SignatureInvalid, Trigger, Unreadable
 from dunwell_gateways.stripe.signing import sign
 from dunwell_gateways.stripe.specimens import NOW, declined_intent, event, invoice

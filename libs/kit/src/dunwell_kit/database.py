@@ -13,12 +13,13 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from dunwell_contracts.catalogue import carried_message
 from dunwell_contracts.envelope import Envelope
 from google.protobuf.message import Message
-from sqlalchemy import CursorResult, RowMapping, text
+from sqlalchemy import CursorResult, RowMapping, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -116,7 +117,7 @@ class Tx:
 
     async def execute(self, statement: str | Executable, **parameters: Any) -> CursorResult[Any]:
         """Run one statement with named parameters."""
-        prepared = text(statement) if isinstance(statement, str) else statement
+        prepared = _prepared(statement) if isinstance(statement, str) else statement
         return await self.connection.execute(prepared, parameters)
 
     async def rows(self, statement: str | Executable, **parameters: Any) -> Sequence[RowMapping]:
@@ -263,6 +264,12 @@ class Tx:
                  CAST(:payload AS bytea[]))""",
             **columns,
         )
+
+
+@lru_cache(maxsize=1024)
+def _prepared(statement: str) -> TextClause:
+    """Return a statement parsed once: the texts are constants of the code, so they are few."""
+    return text(statement)
 
 
 def _numbered(envelope: Envelope, version: int) -> dict[str, str]:

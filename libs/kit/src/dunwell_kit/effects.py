@@ -21,8 +21,8 @@ from dunwell_kit.clock import monotonic
 from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.logging import logger
-from dunwell_kit.relay import _wait as wait_for
 from dunwell_kit.settings import KitSettings
+from dunwell_kit.waiting import announced_or_moved
 
 CLAIM_ROWS = 20
 TRIES_MAX = 8
@@ -84,10 +84,11 @@ class Effects:
         """Perform what is recorded until told to stop."""
         while not stop.is_set():
             self._database.wrote_effects.clear()
+            seen = self._database.clock.now()
             performed = await self.turn()
             metrics.HEARTBEAT.labels("effects").set(monotonic())
             if not performed:
-                await wait_for(self._database.wrote_effects, self._poll)
+                await announced_or_moved(self._database.wrote_effects, self._database.clock, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim open effects and perform them side by side; returns how many were claimed."""

@@ -24,6 +24,7 @@ from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
 from dunwell_kit.settings import KitSettings
+from dunwell_kit.waiting import announced
 
 SEND_DEADLINE_SECONDS = 30
 # A window is read in pieces of this size per shard, to bound memory.
@@ -87,7 +88,7 @@ class Relay:
                 sent = await self.turn()
                 metrics.HEARTBEAT.labels("relay").set(monotonic())
                 if not sent:
-                    await _wait(self._database.wrote_events, self._settings.poll_seconds)
+                    await announced(self._database.wrote_events, self._settings.poll_seconds)
         finally:
             await self._release()
             # stop() waits for what is in flight and may hang while brokers are down.
@@ -192,10 +193,3 @@ class Relay:
             )
 
         await self._database.transact(work)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    waiter = asyncio.ensure_future(event.wait())
-    done, _ = await asyncio.wait([waiter], timeout=seconds)
-    if not done:
-        waiter.cancel()

@@ -21,12 +21,11 @@ from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.logging import logger
 from dunwell_kit.settings import KitSettings
+from dunwell_kit.waiting import announced_or_moved
 
 CLAIM_ROWS = 100
 # A timer that fails so often is set aside for a person; its error stays on the row.
 TRIES_MAX = 5
-# A virtual clock is looked at this often; reading it costs no call.
-VIRTUAL_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +66,7 @@ class Timers:
             fired = await self.turn()
             metrics.HEARTBEAT.labels("timers").set(monotonic())
             if not fired:
-                await self._until_later(seen)
-
-    async def _until_later(self, seen: datetime) -> None:
-        if not self._database.clock.virtual:
-            await asyncio.sleep(self._poll)
-            return
-        until = monotonic() + self._poll
-        while self._database.clock.now() == seen and monotonic() < until:  # noqa: ASYNC110 - the clock is a file
-            await asyncio.sleep(VIRTUAL_POLL_SECONDS)  
+                await announced_or_moved(None, self._database.clock, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim what is due and fire it; returns how many were claimed."""

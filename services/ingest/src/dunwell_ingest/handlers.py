@@ -57,11 +57,16 @@ class Reader:
 
     async def _turn(self, tx: Tx) -> int:
         deliveries = await store.take_new(tx, DELIVERIES_A_TURN)
+        halves: list[tuple[Stored, list[str]]] = []
         for delivery in deliveries:
-            await self._read(tx, delivery)
+            halves += await self._read(tx, delivery)
+        # Joined once for all that came together: three tellings of one failure cost one look.
+        for delivery, refs in _clusters(halves):
+            tx.caused_by("", delivery.delivery_id)
+            await self._join_account(tx, delivery.tenant_id, delivery.gateway, delivery.account, refs)
         return len(deliveries)
 
-    async def _read(self, tx: Tx, delivery: Stored) -> None:
+    async def _read(self, tx: Tx, delivery: Stored) -> list[tuple[Stored, list[str]]]:
         with tracing.continuing(
             "read delivery", SpanKind.CONSUMER, delivery.traceparent, delivery.received_at, tx.now,
             {tracing.TENANT: delivery.tenant_id, tracing.EVENT_ID: delivery.event_id},
@@ -70,28 +75,26 @@ class Reader:
                 facts = registry.adapter(delivery.gateway).webhook.translate(delivery.body)
             except Invalid as error:
                 await store.set_state(tx, delivery.delivery_id, "quarantined", str(error)[:500])
-                return
+                return []
             tx.caused_by("", delivery.delivery_id)
-            for fact in facts:
-                await self._take(tx, delivery, fact)
+            halves = [(delivery, refs) for fact in facts if (refs := await self._take(tx, delivery, fact))]
             told = any(fact.kind not in translate.KEPT for fact in facts)
             await store.set_state(tx, delivery.delivery_id, "case" if told else "ignored")
+            return halves
 
-    async def _take(self, tx: Tx, delivery: Stored, fact: Observation) -> None:
+    async def _take(self, tx: Tx, delivery: Stored, fact: Observation) -> list[str]:
+        """Publish a whole fact at once; keep a half and return its references."""
         refs = translate.references_text(references(fact), delivery.gateway, delivery.account)
         learned = links_of([fact])
         if learned:
             await store.add_links(tx, delivery.gateway, delivery.account, learned)
         if joins(fact) or fact.kind is Kind.PAYMENT_LINKED:
             await store.keep(tx, delivery, fact, refs)
-            await self._join(tx, delivery, refs)
-            return
+            return refs
         source = translate.Source(delivery.tenant_id, delivery.gateway, delivery.account)
         source.add(delivery.event_id, delivery.delivery_id, delivery.received_at)
         await self._publish(tx, source, fact)
-
-    async def _join(self, tx: Tx, delivery: Stored, refs: Sequence[str]) -> None:
-        await self._join_account(tx, delivery.tenant_id, delivery.gateway, delivery.account, refs)
+        return []
 
     async def _join_account(self, tx: Tx, tenant: str, gateway: str, account: str, refs: Sequence[str]) -> None:
         rows, links = await self._gather(tx, gateway, account, refs)
@@ -176,6 +179,19 @@ class Reader:
             causation_id=source.delivery_ids[-1],
             subject=fact.invoice_id or fact.payment_id or fact.subject_id,
         )
+
+
+def _clusters(halves: Sequence[tuple[Stored, list[str]]]) -> list[tuple[Stored, list[str]]]:
+    """Return one (delivery, references) for each set of halves that share a reference."""
+    found: list[tuple[Stored, set[str]]] = []
+    for delivery, refs in halves:
+        mine = set(refs)
+        touching = [cluster for cluster in found if cluster[1] & mine]
+        for cluster in touching:
+            mine |= cluster[1]
+        first = touching[0][0] if touching else delivery
+        found = [cluster for cluster in found if cluster not in touching] + [(first, mine)]
+    return [(delivery, sorted(refs)) for delivery, refs in found]
 
 
 def _whole(part: Sequence[Told], links: dict[str, str]) -> bool:

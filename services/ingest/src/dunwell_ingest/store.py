@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from dunwell_gateways.join import Told
@@ -12,6 +13,10 @@ from dunwell_kit.database import Tx
 
 from dunwell_ingest.model import Arrived, Endpoint, Stored, token_hash
 from dunwell_ingest.translate import observation_document, observation_from
+
+
+# A late half of an outcome that is an event already must find it; gateways repeat a delivery for three days.
+PUBLISHED_LOOK_BACK = timedelta(days=4)
 
 
 async def add_endpoint(tx: Tx, endpoint: Endpoint, token: str) -> None:
@@ -120,8 +125,10 @@ async def kept(tx: Tx, refs: Sequence[str]) -> list[tuple[int, str, Told]]:
     """Return (row, delivery, half) of every kept half under any of the references."""
     rows = await tx.rows(
         """SELECT id, delivery_id, event_id, received_at, published, observation::text AS observation FROM observations
-           WHERE refs && CAST(:refs AS text[]) ORDER BY id""",
+           WHERE refs && CAST(:refs AS text[]) AND (NOT published OR received_at > CAST(:since AS timestamptz))
+           ORDER BY id""",
         refs=list(refs),
+        since=tx.now - PUBLISHED_LOOK_BACK,
     )
     return [
         (

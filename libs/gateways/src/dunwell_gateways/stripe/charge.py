@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from dunwell_kit.errors import Invalid
-
 from dunwell_gateways.port import (
     Capabilities,
     ChargeIntent,
@@ -28,6 +26,7 @@ from dunwell_gateways.stripe.answers import json_of, read_answer, read_invoice, 
 from dunwell_gateways.stripe.shapes import instrument, invoice_payment, invoice_subscription, is_basil, money
 from dunwell_gateways.stripe.signing import TOLERANCE_SECONDS
 from dunwell_gateways.wire import count, instant_or_none, part, reference, rows, text
+from dunwell_kit.errors import Invalid
 
 # Pinned, so that an account's default version cannot change what we read; basil is the first of today's shape.
 API_VERSION = "2025-03-31.basil"

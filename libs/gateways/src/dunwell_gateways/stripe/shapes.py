@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dunwell_kit.money import Money, UnknownCurrency
-
 from dunwell_gateways.money import AmountInvalid, from_gateway
 from dunwell_gateways.port import InstrumentFacts, RawDecline, Unreadable
 from dunwell_gateways.wire import Json, count, integer, part, reference, rows, text
+from dunwell_kit.money import Money, UnknownCurrency
 
 # From this version on an invoice no longer names its charge, payment intent and subscription itself.
 # Source: docs.stripe.com/changelog/basil (2025-03-31).

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dunwell_kit.money import Money
-
 from dunwell_gateways.conformance import Answer, Specimens
 from dunwell_gateways.port import ChargeIntent
 from dunwell_gateways.stripe.signing import HEADER, sign
+from dunwell_kit.money import Money
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ Owns: from a case to a plan by way of posterior and coverage. Refuses: rules (as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -17,13 +17,14 @@ from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
 from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds, zone
-from dunwell_retry.planning.model import Case, Method, Past, Plan, PlannedAttempt, Refused
+from dunwell_retry.planning.model import Case, Method, Past, Plan, PlannedAttempt, Refused, Sent
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
 from dunwell_retry.planning.permits import Permits
 from dunwell_retry.planning.posterior import (
     Rhythm,
     advice_factors,
     past_view,
+    readings_of,
     reason_weights,
     rhythm,
     row_weights,
@@ -115,6 +116,13 @@ def _charged(view: _View) -> Columns:
     gaps = np.diff(moments, prepend=moments[0] - 30 * _DAY) / _HOUR
     repeat = np.maximum(0.0, np.arange(moments.size) - 1.0)
     return Columns(moments // _DAY, moments % _DAY, repeat, gaps, np.array(other))
+
+
+def view_of(case: Case, sent: tuple[Sent, ...], model: Model) -> tuple[_View, Columns]:
+    """Return the view of a case after charges, and the columns of the refused one and of those: for fitting."""
+    whole = replace(case, sent=sent)
+    view = _view(whole, case.failed_at, model, readings_of(case))
+    return view, _charged(view)
 
 
 def story_weights(view: _View, model: Model, readings: Sequence[Reading], refused: Reals) -> Floats:

@@ -1,0 +1,90 @@
+"""Holding what `dunwell up` started, in the background, until SIGTERM.
+
+Owns: the state file that says what runs where. Refuses: to outlive its fleet; a part that cannot start ends all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from dunwell_cli.fleet import Fleet, FleetOptions
+from dunwell_kit.errors import DunwellError
+from dunwell_stack import StackUnavailable
+
+
+def state_file(data_dir: Path) -> Path:
+    """Return where the state of `up` is kept."""
+    return data_dir / "state.json"
+
+
+def read_state(data_dir: Path) -> dict[str, Any]:
+    """Return the state of `up`; empty when nothing is up."""
+    path = state_file(data_dir)
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """True when a process of ours with that id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def write_state(data_dir: Path, **values: Any) -> None:
+    """Write the state in one step, so that nobody reads half of it."""
+    path = state_file(data_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"pid": os.getpid(), **values}), encoding="utf-8")
+    fresh.replace(path)
+
+
+async def hold(data_dir: Path, fresh: bool) -> None:
+    """Start everything, say so, and keep it until told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    options = FleetOptions(
+        data_dir=data_dir, fixed_ports=True, fresh=fresh, variables={"DUNWELL_RETRY_HOLDOUT_SHARE": "0.05", "DUNWELL_RETRY_POLICY": "uniform-8"}
+    )
+    write_state(data_dir, state="starting", doing="starting")
+    async with Fleet(options, lambda text: write_state(data_dir, state="starting", doing=text)) as fleet:
+        write_state(
+            data_dir,
+            state="up",
+            kafka=fleet.kafka_bootstrap,
+            postgres=fleet.postgres_dsn,
+            endpoint_url=fleet.endpoint_url,
+            endpoint_secret=fleet.endpoint_secret,
+            urls={name: fleet.url(name) for name in fleet.ports if name != "smtp"},
+            smtp_port=fleet.ports["smtp"],
+        )
+        await stop.wait()
+        write_state(data_dir, state="stopping")
+
+
+def main() -> int:
+    """Hold a fleet; the arguments are its data directory and `fresh` or `kept`."""
+    data_dir, fresh = Path(sys.argv[1]), sys.argv[2] == "fresh"
+    try:
+        asyncio.run(hold(data_dir, fresh))
+    except (DunwellError, StackUnavailable) as error:
+        write_state(data_dir, state="failed", doing=str(error))
+        return 1
+    state_file(data_dir).unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The `dunwell` command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dunwell_cli import books, doctor, events, hold, platform, rules
+from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
+from dunwell_cli.demo.show import summary
+from dunwell_cli.output import Json, console, errors, fail, guarded, show
+from dunwell_kit.errors import DunwellError
+from dunwell_kit.kafka import ensure_topics
+from dunwell_kit.migrate import provision_all
+from dunwell_stack import StackUnavailable
+
+app = typer.Typer(
+    help="Dunwell recovers failed and overdue payments.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(platform.endpoints, name="endpoints")
+app.add_typer(platform.quarantine, name="quarantine")
+app.add_typer(platform.dlq, name="dlq")
+app.add_typer(books.cases, name="cases")
+app.add_typer(events.events, name="events")
+app.add_typer(rules.rules, name="rules")
+app.add_typer(rules.declines, name="declines")
+app.command("kpis")(books.kpis)
+app.command("trial-balance")(books.trial_balance)
+app.command("aging")(books.aging)
+app.command("doctor")(doctor.doctor)
+VAR = Path(os.environ.get("DUNWELL_VAR_DIR", "var"))
+# Jars are downloaded once for everything that runs below this directory.
+os.environ.setdefault("DUNWELL_CACHE_DIR", str((VAR / "cache").resolve()))
+# Cold caches download about 45 MB of jars.
+UP_SECONDS = 300
+
+
+@app.command()
+def demo(
+    invoices: Annotated[int, typer.Option(envvar="DEMO_INVOICES", min=1, max=20_000, help="Failed invoices.")] = 300,
+    days: Annotated[int, typer.Option(envvar="DEMO_DAYS", min=31, max=400, help="Virtual days.")] = 60,
+    seed: Annotated[int, typer.Option(envvar="DEMO_SEED", help="The same seed recovers the same invoices.")] = 7,
+    policy: Annotated[str, typer.Option(envvar="DEMO_POLICY", help="Policy of the treated payers.")] = "smart",
+    as_json: Json = False,
+) -> None:
+    """Recover sixty days of failed payments in about a minute, on real Kafka, Postgres and services.
+
+    Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks.
+    """
+    options = DemoOptions(data_dir=(VAR / "demo").resolve(), seed=seed, invoices=invoices, days=days, policy=policy)
+    try:
+        result = asyncio.run(run_demo(options, live=console.is_terminal and not as_json))
+    except (DunwellError, StackUnavailable) as error:
+        fail(f"{error}; logs are in {options.data_dir / 'logs'}")
+    except KeyboardInterrupt:
+        fail("stopped; nothing is left running")
+    data, html = write_reports(result, options.data_dir)
+    if as_json:
+        show(result.report, True)
+    else:
+        summary(result)
+        console.print(f"Report: {data} and {html}", highlight=False)
+    for each in result.broken:
+        errors.print(f"[bold red]broken:[/] {each}", highlight=False)
+    raise typer.Exit(1 if result.broken else 0)
+
+
+@app.command()
+def up(
+    fresh: Annotated[bool, typer.Option(help="Start with empty stores.")] = False,
+) -> None:
+    """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy."""
+    data_dir = (VAR / "up").resolve()
+    state = hold.read_state(data_dir)
+    if state and hold.alive(state["pid"]) and state["state"] == "up":
+        _tell_up(state)
+        return
+    hold.state_file(data_dir).unlink(missing_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = (data_dir / "hold.log").open("wb")
+    command = [sys.executable, "-m", "dunwell_cli.hold", str(data_dir), "fresh" if fresh else "kept"]
+    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    with console.status("starting"):
+        state = _wait_up(data_dir, process)
+    if state.get("state") != "up":
+        fail(f"{state.get('doing', 'it ended while starting')}; logs are in {data_dir}")
+    _tell_up(state)
+
+
+def _wait_up(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, object]:
+    end = time.monotonic() + UP_SECONDS
+    while time.monotonic() < end:
+        state = hold.read_state(data_dir)
+        if state.get("state") in ("up", "failed") or process.poll() is not None:
+            return state
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    return {"state": "failed", "doing": f"not healthy after {UP_SECONDS} s"}
+
+
+def _tell_up(state: dict[str, object]) -> None:
+    console.print("[bold green]everything is up[/]")
+    console.print(f"  Kafka {state['kafka']}   Postgres {state['postgres']}", highlight=False)
+    for name, url in dict(state["urls"]).items():  # type: ignore[call-overload]
+        console.print(f"  {name:<10} {url}", highlight=False)
+    console.print(f"  webhooks   {state['endpoint_url']}", highlight=False, soft_wrap=True)
+    console.print(f"  secret     {state['endpoint_secret']}", highlight=False)
+    console.print("Try: dunwell doctor · dunwell events tail --from-beginning --until-idle 2 · dunwell down")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `dunwell up` started."""
+    data_dir = (VAR / "up").resolve()
+    state = hold.read_state(data_dir)
+    if not state or not hold.alive(state["pid"]):
+        hold.state_file(data_dir).unlink(missing_ok=True)
+        console.print("nothing is up")
+        return
+    os.kill(state["pid"], signal.SIGTERM)
+    end = time.monotonic() + 60
+    while hold.alive(state["pid"]) and time.monotonic() < end:
+        time.sleep(0.1)
+    hold.state_file(data_dir).unlink(missing_ok=True)
+    console.print("stopped")
+
+
+@app.command()
+@guarded
+def migrate(
+    admin_url: Annotated[
+        str,
+        typer.Option(
+            envvar="DUNWELL_POSTGRES_DSN", help="A superuser's URL, e.g. postgresql://postgres@host:5432/postgres"
+        ),
+    ],
+    password: Annotated[
+        str, typer.Option(envvar="DUNWELL_DATABASE_PASSWORD", help="Set on the services' roles; random if empty.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Create databases and roles where they are missing and run every service's migrations."""
+    urls = asyncio.run(provision_all(admin_url, password or None))
+    show(urls if as_json or not password else sorted(urls), True)
+
+
+@app.command("init-topics")
+@guarded
+def init_topics(
+    bootstrap: Annotated[str, typer.Option(envvar="DUNWELL_KAFKA_BOOTSTRAP", help="Kafka's address.")],
+    production: Annotated[bool, typer.Option(help="24 partitions instead of 6.")] = False,
+    replication: Annotated[int, typer.Option(min=1, max=5)] = 1,
+) -> None:
+    """Create the catalogue's topics and their dead-letter topics where they are missing."""
+    made = asyncio.run(ensure_topics(bootstrap, production=production, replication=replication))
+    console.print(f"{len(made)} topics created" if made else "all topics are there")

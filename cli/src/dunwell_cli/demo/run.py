@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class DemoOptions:
     """Size and place of a demo.
 
     Args:
+        variables: Further variables of every service.
         chaos: Called at every step with the fleet; tests kill services in it.
     """
 
@@ -55,6 +56,7 @@ class DemoOptions:
     policy: str = "smart"
     holdout_share: float = 0.10
     quiet_seconds: float = 120
+    variables: Mapping[str, str] = field(default_factory=dict)
     chaos: Callable[[Fleet, Lapse], None] | None = None
 
 
@@ -76,6 +78,7 @@ def fleet_options(options: DemoOptions) -> FleetOptions:
             "DUNWELL_LEDGER_WRITE_OFF_EXHAUSTED": "true",
             "DUNWELL_POLL_SECONDS": "0.25",
             "DUNWELL_LOG_LEVEL": "WARNING",
+            **options.variables,
         },
     )
 
@@ -86,6 +89,7 @@ async def run_demo(options: DemoOptions, *, live: bool) -> Result:
     options.data_dir.mkdir(parents=True, exist_ok=True)
     clock = ClockWriter(options.data_dir / "clock", STARTS_AT)
     async with contextlib.AsyncExitStack() as opened:
+        opened.callback(clock.close)
         fleet = await opened.enter_async_context(Fleet(fleet_options(options), _tell))
         quiet = Quiet(fleet.postgres_dsn, fleet.kafka_bootstrap, fleet.url("sandbox"), SERVICES)
         await opened.enter_async_context(quiet)

@@ -57,7 +57,12 @@ class Topic:
 
     def dead_letter_topic(self, service: str) -> str:
         """Name of the topic that tells operators of this service's dead letters."""
-        return f"{self.name}.{service}.dlq"
+        return dead_letter_topic(self.name, service)
+
+
+def dead_letter_topic(topic: str, service: str) -> str:
+    """Name of the topic that tells operators of a service's dead letters from a topic."""
+    return f"{topic}.{service}.dlq"
 
 
 def message_class(full_name: str) -> type[Message]:

@@ -82,11 +82,14 @@ def envelope_of(headers: Iterable[tuple[str, bytes]]) -> Envelope:
     try:
         if found["ce_specversion"] != SPEC_VERSION:
             raise Undecodable(f"ce_specversion is {found['ce_specversion']!r}, not {SPEC_VERSION!r}")
+        made_at = datetime.fromisoformat(found["ce_time"])
+        if made_at.tzinfo is None:
+            raise Undecodable(f"ce_time {found['ce_time']!r} has no time zone")
         return Envelope(
             id=found["ce_id"],
             type=found["ce_type"],
             source=found["ce_source"],
-            time=datetime.fromisoformat(found["ce_time"]),
+            time=made_at,
             key=found.get("ce_partitionkey", ""),
             subject=found.get("ce_subject", ""),
             correlation_id=found.get("ce_correlationid", ""),
@@ -95,6 +98,8 @@ def envelope_of(headers: Iterable[tuple[str, bytes]]) -> Envelope:
             traceparent=found.get("traceparent", ""),
             tracestate=found.get("tracestate", ""),
         )
+    except Undecodable:
+        raise
     except KeyError as error:
         raise Undecodable(f"header {error.args[0]!r} is missing") from error
     except ValueError as error:

@@ -93,7 +93,12 @@ def _health(service: str, database: Database, ready: Callable[[], list[str]]) ->
 
     @router.get("/metrics")
     async def metrics() -> Response:
-        await parking.count_parked(database)
+        try:
+            await parking.count_parked(database)
+        except Exception as error:
+            # The page must still be there when the database is not.
+            if not is_transient(error):
+                raise
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -83,8 +83,8 @@ class ClockWriter:
     def __init__(self, path: Path, at: datetime) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_FORMAT.pack(_microseconds(at)))
-        self._file = path.open("r+b")
-        self._map = mmap.mmap(self._file.fileno(), _FORMAT.size)
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), _FORMAT.size)
         self._at = at
 
     def now(self) -> datetime:
@@ -97,6 +97,11 @@ class ClockWriter:
             raise ValueError(f"the virtual clock cannot go back from {self._at} to {at}")
         self._at = at
         _FORMAT.pack_into(self._map, 0, _microseconds(at))
+
+    def close(self) -> None:
+        """Let go of the file; readers keep the last instant."""
+        self._map.close()
+        self._file.close()
 
 
 def _microseconds(at: datetime) -> int:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
-from dunwell_contracts.catalogue import UnknownType, read_by
-from dunwell_contracts.envelope import Undecodable
 from opentelemetry.trace import SpanKind
 from sqlalchemy import RowMapping
 
+from dunwell_contracts.catalogue import UnknownType, read_by
+from dunwell_contracts.envelope import Undecodable, envelope_of
 from dunwell_kit import metrics, parking, tracing
 from dunwell_kit.chance import jitter
 from dunwell_kit.clock import monotonic
@@ -47,10 +48,18 @@ class FenceLost(DunwellError):
 class Consumer(ConsumerRebalanceListener):
     """One member of a service's group."""
 
-    def __init__(self, database: Database, settings: KitSettings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: KitSettings,
+        handlers: Mapping[str, Handler],
+        topics: Sequence[str] | None = None,
+    ) -> None:
+        """Make a member; without `topics` it reads those that the catalogue gives the service."""
         self._database, self._settings, self._handlers = database, settings, handlers
+        self._topics = [topic.name for topic in read_by(settings.service)] if topics is None else list(topics)
         self._group = settings.group
-        self._client = consumer(settings.kafka_bootstrap, self._group)
+        self._client = consumer(settings.kafka_bootstrap, self._group, settings.session_seconds)
         self._unclaimed: set[TopicPartition] = set()
         self._owned: dict[TopicPartition, int] = {}
         self._position: dict[TopicPartition, int | None] = {}
@@ -75,10 +84,9 @@ class Consumer(ConsumerRebalanceListener):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until told to stop."""
-        topics = [topic.name for topic in read_by(self._settings.service)]
         await started(self._client, "consumer")
         try:
-            self._client.subscribe(topics, listener=self)
+            self._client.subscribe(self._topics, listener=self)
             while not stop.is_set():
                 await self._turn()
                 metrics.HEARTBEAT.labels("consumer").set(monotonic())
@@ -191,6 +199,7 @@ class Consumer(ConsumerRebalanceListener):
 
         async def work(tx: Tx) -> None:
             await self._move_cursors(tx, {tp: [record]})
+            await self._remember(tx, record)
             await parking.bury(tx, self._group, record, error)
 
         await self._database.transact(work)
@@ -202,7 +211,8 @@ class Consumer(ConsumerRebalanceListener):
 
         async def work(tx: Tx) -> tuple[int, int]:
             await self._move_cursors(tx, batch)
-            wanted = [r for records in batch.values() for r in records if event_type(r) in self._handlers]
+            # A record that does not say what it is cannot be passed over: it goes the way of the undecodable.
+            wanted = [r for rs in batch.values() for r in rs if event_type(r) in self._handlers or not event_type(r)]
             fresh = await self._fresh(tx, [received(record) for record in wanted])
             free = await parking.park_waiting(tx, self._group, wanted, fresh)
             for item in free:
@@ -274,6 +284,22 @@ class Consumer(ConsumerRebalanceListener):
                 found.append(item)
         return found
 
+    async def _remember(self, tx: Tx, record: Record) -> None:
+        """Put a dead letter into the inbox, if it has an id: the relay may publish it again, and it is parked once."""
+        try:
+            envelope = envelope_of(record.headers)
+            event_id = str(UUID(envelope.id))
+        except ValueError:
+            return
+        await tx.execute(
+            "INSERT INTO inbox (slot, grp, event_id, day) VALUES (:slot, :grp, CAST(:event_id AS uuid), :day)"
+            " ON CONFLICT DO NOTHING",
+            slot=inbox_slot(envelope.time),
+            grp=self._group,
+            event_id=event_id,
+            day=envelope.time.astimezone(UTC).date(),
+        )
+
     async def _report(self) -> None:
         """Every few seconds tell Kafka where we are, as a gauge only, and measure the lag."""
         if monotonic() - self._committed_at < self._settings.commit_to_kafka_seconds or not self._owned:
@@ -292,7 +318,7 @@ class Consumer(ConsumerRebalanceListener):
 
     async def _quietly_commit(self, offsets: dict[TopicPartition, int]) -> None:
         try:
-            await self._client.commit(offsets)  # noqa: DW-commit - Kafka's gauge, not a transaction
+            await self._client.commit(offsets)
         except KafkaError as error:
             logger().info("lag gauge not updated", error_type=type(error).__name__)
 

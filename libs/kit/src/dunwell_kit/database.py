@@ -16,8 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from dunwell_contracts.catalogue import carried_message
-from dunwell_contracts.envelope import Envelope
+import asyncpg
 from google.protobuf.message import Message
 from sqlalchemy import CursorResult, RowMapping, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
@@ -25,6 +24,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql.base import Executable
 
+from dunwell_contracts.catalogue import carried_message
+from dunwell_contracts.envelope import Envelope
 from dunwell_kit import tracing
 from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
@@ -52,6 +53,9 @@ def sqlstate(error: BaseException) -> str:
 
 def is_transient(error: BaseException) -> bool:
     """True when the same work may succeed later: the database, not the message, is at fault."""
+    # The driver files a value it cannot encode under interface errors; no later try would encode it.
+    if isinstance(getattr(getattr(error, "orig", None), "__cause__", None), asyncpg.DataError):
+        return False
     if isinstance(error, PoolTimeout | ConnectionError | InterfaceError | asyncio.TimeoutError | OSError):
         return True
     if isinstance(error, DBAPIError):

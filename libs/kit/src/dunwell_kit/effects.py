@@ -127,6 +127,8 @@ class Effects:
             done = await tx.execute(
                 """UPDATE effects SET
                      state = CASE WHEN CAST(:until AS timestamptz) IS NULL THEN 'done' ELSE 'pending' END,
+                     -- not performed, so not a try
+                     tries = tries - CASE WHEN CAST(:until AS timestamptz) IS NULL THEN 0 ELSE 1 END,
                      not_before = coalesce(CAST(:until AS timestamptz), not_before), changed_at = now()
                    WHERE id=:id AND fence=:fence AND state='leased'""",
                 until=until, id=row["id"], fence=row["fence"],

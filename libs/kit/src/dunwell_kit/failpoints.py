@@ -73,9 +73,11 @@ def parse(text: str) -> dict[str, _Armed]:
             raise Misconfigured(f"{VARIABLE} names {name!r}, which is no failpoint")
         if mode not in {"kill", "stop", "sleep", "raise"}:
             raise Misconfigured(f"{VARIABLE} gives {name!r} the unknown mode {mode!r}")
-        hit = next((int(a.removeprefix("hit=")) for a in arguments if a.startswith("hit=")), 1)
+        hits = next((a.removeprefix("hit=") for a in arguments if a.startswith("hit=")), "1")
+        if not hits.isdecimal():
+            raise Misconfigured(f"{VARIABLE} gives {name!r} the hit {hits!r}, which is no count")
         argument = next((a for a in arguments if not a.startswith("hit=")), "0")
-        armed[name] = _Armed(mode, argument, hit)
+        armed[name] = _Armed(mode, argument, int(hits))
     return armed
 
 

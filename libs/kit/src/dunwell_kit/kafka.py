@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
-from dunwell_contracts.catalogue import Topic, topics
 
+from dunwell_contracts.catalogue import Topic, topics
 from dunwell_kit.errors import Unavailable
 
 _DAY_MS = 86_400_000
@@ -37,7 +37,7 @@ def producer(bootstrap: str) -> AIOKafkaProducer:
     )
 
 
-def consumer(bootstrap: str, group: str) -> AIOKafkaConsumer:
+def consumer(bootstrap: str, group: str, session_seconds: float = 45) -> AIOKafkaConsumer:
     """Return a consumer whose offsets Kafka keeps only as a lag gauge; our cursors are the truth."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -45,8 +45,9 @@ def consumer(bootstrap: str, group: str) -> AIOKafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        session_timeout_ms=45_000,
-        heartbeat_interval_ms=3_000,
+        session_timeout_ms=int(session_seconds * 1000),
+        # A third of the session lets two heartbeats get lost; more often than each 3 s helps nobody.
+        heartbeat_interval_ms=min(3_000, int(session_seconds * 333)),
         rebalance_timeout_ms=60_000,
         max_poll_interval_ms=300_000,
         max_poll_records=200,

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
-from dunwell_contracts.envelope import Envelope, decode, envelope_of
 from google.protobuf.message import Message
 
+from dunwell_contracts.envelope import Envelope, decode, envelope_of
 from dunwell_kit.database import Tx
 
 
@@ -32,14 +32,19 @@ def received(record: ConsumerRecord[bytes, bytes]) -> Received:
     return Received(envelope, decode(envelope, record.value or b""), record.topic, record.partition, record.offset)
 
 
+def readable(raw: bytes) -> str:
+    """Return bytes as text that Postgres can keep, whatever they hold: it has no character NUL."""
+    return raw.decode(errors="replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 def event_type(record: ConsumerRecord[bytes, bytes]) -> str:
     """Return the record's wire type without decoding anything else; empty if it has none."""
-    return next((value.decode(errors="replace") for name, value in record.headers if name == "ce_type"), "")
+    return next((readable(value) for name, value in record.headers if name == "ce_type"), "")
 
 
 def key_of(record: ConsumerRecord[bytes, bytes]) -> str:
     """Return the record's key as text."""
-    return (record.key or b"").decode(errors="replace")
+    return readable(record.key or b"")
 
 
 def place(record: ConsumerRecord[bytes, bytes]) -> TopicPartition:

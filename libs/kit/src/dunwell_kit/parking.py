@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRecord
-from dunwell_contracts.catalogue import topics
-from dunwell_contracts.envelope import decode, envelope_of
 
+from dunwell_contracts.catalogue import dead_letter_topic
+from dunwell_contracts.envelope import decode, envelope_of
 from dunwell_kit import metrics
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.errors import NotFound
-from dunwell_kit.messages import Handler, Received, event_type, key_of
+from dunwell_kit.messages import Handler, Received, event_type, key_of, readable
 
 Record = ConsumerRecord[bytes, bytes]
 
@@ -29,7 +29,8 @@ async def park_waiting(tx: Tx, group: str, records: Sequence[Record], fresh: Seq
     parked = {
         row["agg_key"]
         for row in await tx.rows(
-            "SELECT agg_key FROM parked_keys WHERE grp=:grp AND agg_key = ANY(CAST(:keys AS text[]))",
+            # Shared with other consumers, not with a replay: it must not free a key while we park behind it.
+            "SELECT agg_key FROM parked_keys WHERE grp=:grp AND agg_key = ANY(CAST(:keys AS text[])) FOR SHARE",
             grp=group,
             keys=keys,
         )
@@ -45,8 +46,8 @@ async def park_waiting(tx: Tx, group: str, records: Sequence[Record], fresh: Seq
 
 async def bury(tx: Tx, group: str, record: Record, error: Exception) -> None:
     """Write a dead letter, park its key with the message itself, and tell the operators' topic."""
-    key, reason = key_of(record), f"{type(error).__name__}: {error}"[:2000]
-    event_id = next((v.decode(errors="replace") for n, v in record.headers if n == "ce_id"), "")
+    key, reason = key_of(record), readable(f"{type(error).__name__}: {error}"[:2000].encode(errors="replace"))
+    event_id = next((readable(v) for n, v in record.headers if n == "ce_id"), "")
     await tx.execute(
         """INSERT INTO dead_letters (grp, agg_key, topic, part, record_offset, event_id, event_type, error)
            VALUES (:grp, :key, :topic, :part, :at, :event_id, :type, :error) ON CONFLICT DO NOTHING""",
@@ -60,7 +61,7 @@ async def bury(tx: Tx, group: str, record: Record, error: Exception) -> None:
     await _park(tx, group, record)
     service = group.removeprefix("dunwell.")
     tx.emit_raw(
-        topics()[record.topic].dead_letter_topic(service),
+        dead_letter_topic(record.topic, service),
         key,
         {
             **_texts(record),
@@ -81,7 +82,7 @@ async def _park(tx: Tx, group: str, record: Record) -> None:
 
 
 def _texts(record: Record) -> dict[str, str]:
-    return {name: value.decode(errors="replace") for name, value in record.headers}
+    return {name: readable(value) for name, value in record.headers}
 
 
 async def dead_letters(database: Database) -> list[dict[str, Any]]:

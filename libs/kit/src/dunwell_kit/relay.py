@@ -19,7 +19,7 @@ from sqlalchemy import RowMapping
 
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx
+from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
@@ -177,7 +177,12 @@ class Relay:
             "SELECT k FROM generate_series(0, 7) k"
             " WHERE (((extract(epoch FROM now())::bigint / 10800) % 8) - k + 8) % 8 BETWEEN 2 AND 6"
         ):
-            await self._database.read("SELECT rotate_outbox(CAST(:k AS int))", k=row["k"])
+            try:
+                await self._database.read("SELECT rotate_outbox(CAST(:k AS int))", k=row["k"])
+            except Exception as error:
+                # Somebody reads the slot just now; the next round is soon enough.
+                if not is_transient(error):
+                    raise
 
     async def _statement(self, statement: str, **parameters: object) -> int:
         async def work(tx: Tx) -> int:

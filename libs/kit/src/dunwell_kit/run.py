@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -210,17 +211,29 @@ async def _serve(app: object, settings: KitSettings, stop: asyncio.Event) -> Non
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=16_384,
     )
-    server = _Server(config)
-    task = asyncio.ensure_future(server.serve())
-    stopper = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([task, stopper], return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
+    # Bound here, since the server would end the whole process without a word of ours.
+    with _bound(settings) as listener:
+        server = _Server(config)
+        task = asyncio.ensure_future(server.serve(sockets=[listener]))
+        stopper = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([task, stopper], return_when=asyncio.FIRST_COMPLETED)
         stopper.cancel()
-        with contextlib.suppress(SystemExit):
-            task.result()
-        raise Misconfigured(f"port {settings.http_port} on {settings.http_host} cannot be served; is it taken?")
-    server.should_exit = True
-    await task
+        server.should_exit = True
+        await task
+
+
+def _bound(settings: KitSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.http_host, settings.http_port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise Misconfigured(
+            f"port {settings.http_port} on {settings.http_host} cannot be served ({error}); is it taken?"
+        ) from error
+    return listener
 
 
 class _Server(uvicorn.Server):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from urllib.parse import urlsplit
 
 from dunwell_kit.errors import Misconfigured
@@ -36,7 +37,10 @@ class Environment:
         """Return a variable as a number."""
         raw = self._variables.get(name)
         try:
-            return default if raw is None else float(raw)
+            found = default if raw is None else float(raw)
+            if isfinite(found):
+                return found
+            raise ValueError
         except ValueError:
             self._wrong.append(f"{name} is {raw!r}, not a number")
             return default
@@ -76,6 +80,7 @@ class KitSettings:
     poll_seconds: float
     pool_size: int
     commit_to_kafka_seconds: float
+    session_seconds: float
     cell: str
 
     @property
@@ -105,5 +110,7 @@ def kit_settings(service: str, environment: Environment) -> KitSettings:
         poll_seconds=environment.number("DUNWELL_POLL_SECONDS", 0.1),
         pool_size=int(environment.number("DUNWELL_POOL_SIZE", 8)),
         commit_to_kafka_seconds=5,
+        # A killed member is missed after this long; Kafka accepts 6 s and more.
+        session_seconds=environment.number("DUNWELL_SESSION_SECONDS", 45),
         cell=environment.text("DUNWELL_CELL", "local"),
     )

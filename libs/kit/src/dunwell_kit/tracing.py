@@ -81,7 +81,8 @@ def traceparent_of(context: SpanContext) -> str:
 
 def sampled(traceparent: str) -> bool:
     """True when the sampled bit is on; looks at text only."""
-    return len(traceparent) == 55 and int(traceparent[-1], 16) & 1 == 1
+    # Odd hexadecimal digits have the lowest bit; anything else, spelled wrongly or not, is not sampled.
+    return len(traceparent) == 55 and traceparent[-1] in "13579bdf"
 
 
 def context_of(traceparent: str, tracestate: str = "") -> SpanContext | None:

@@ -31,5 +31,5 @@ async def announced_or_moved(event: asyncio.Event | None, clock: Clock, seen: da
             await announced(event, seconds)
         return
     until = monotonic() + seconds
-    while clock.now() == seen and monotonic() < until and not (event and event.is_set()):
+    while clock.now() == seen and monotonic() < until and not (event and event.is_set()):  # noqa: ASYNC110 - the clock is a file
         await asyncio.sleep(VIRTUAL_LOOK_SECONDS)

@@ -97,7 +97,8 @@ class Notices:
             return
         step = Step(timer.step)
         contact = await store.contact_of(tx, case.payer)
-        if contact is None and not timer.payload.get("asked") and case.state == "open":
+        worth_asking = case.state == "open" or step is Step.RECEIPT
+        if contact is None and worth_asking and not timer.payload.get("asked"):
             self._ask_contact(tx, case, step)
             return
         sent = await store.sent_to(tx, case.payer, tx.now - store.CAP_LOOK_BACK)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import cast
 
-from dunwell_worlds import protocol
-
 from dunwell_retry.planning.model import Case, Decline, Method, Past
+from dunwell_worlds import protocol
 
 
 def decline_of(decline: protocol.Decline | None) -> Decline | None:

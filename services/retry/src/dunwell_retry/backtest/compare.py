@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from dunwell_retry.backtest.loading import factory_of, open_world
@@ -41,7 +42,7 @@ def run_backtest(
     *,
     invoices: int = 10_000,
     seed: int = 1,
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
     jobs: int = 1,
     oracle: bool = True,
     attempts: bool = True,
@@ -62,6 +63,7 @@ def run_backtest(
     """
     if invoices < 1:
         raise ValueError(f"a back-test needs 1 or more invoices, not {invoices}")
+    settings = settings or Settings()
     chosen = [named(entry) if isinstance(entry, str) else entry for entry in (*policies, *baselines)]
     by_name = {policy.name: policy for policy in chosen}
     factory = factory_of(world)
@@ -134,8 +136,7 @@ def _spread(
     outcomes: list[Outcome] = []
     with ProcessPoolExecutor(jobs) as pool:
         parts = [
-            pool.submit(_part, world, seed, invoices, policy, settings, first, last)
-            for first, last in zip(bounds, bounds[1:], strict=False)
+            pool.submit(_part, world, seed, invoices, policy, settings, first, last) for first, last in pairwise(bounds)
         ]
         for part in parts:
             outcomes += part.result()

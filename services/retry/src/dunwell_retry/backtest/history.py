@@ -73,9 +73,7 @@ class HistoryWorld:
         """Return the logged failures."""
         return self._invoices
 
-    def attempt(
-        self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str
-    ) -> AttemptResult:
+    def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Answer as the log does for a charge within six hours, and as refused where it is silent."""
         self.asked += 1
         best: tuple[timedelta, Mapping[str, Any]] | None = None

@@ -9,10 +9,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from dunwell_retry.backtest.history import history_world
 from dunwell_worlds.protocol import World
 from dunwell_worlds.validate import ValidatedWorld, WorldBroken
-
-from dunwell_retry.backtest.history import history_world
 
 Factory = Callable[[int, int], World]
 SHIPPED = {

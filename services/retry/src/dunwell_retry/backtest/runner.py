@@ -10,9 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from dunwell_worlds.protocol import ActionKind, FailedInvoice
-from dunwell_worlds.validate import ValidatedWorld
-
 from dunwell_retry.backtest.cases import case_of, decline_of
 from dunwell_retry.backtest.violations import Referee
 from dunwell_retry.planning.model import Case, Sent, after_charge
@@ -21,6 +18,8 @@ from dunwell_retry.planning.permits import MakeRules, Permits
 from dunwell_retry.planning.planner import plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.rules import Gate
+from dunwell_worlds.protocol import ActionKind, FailedInvoice
+from dunwell_worlds.validate import ValidatedWorld
 
 # A decision takes a moment after the event that caused it.
 _REACTION = timedelta(minutes=1)
@@ -92,12 +91,13 @@ class Outcome:
 def run_policy(
     world: ValidatedWorld,
     policy: Policy,
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
     progress: Progress | None = None,
     span: slice = slice(None),
 ) -> list[Outcome]:
     """Return the outcomes of a fresh world's invoices, or of a span of them, under a policy."""
     outcomes = []
+    settings = settings or Settings()
     for number, invoice in enumerate(world.failures()[span], start=1):
         outcomes.append(_Life(world, invoice, policy, settings).live())
         if progress is not None and number % 200 == 0:
@@ -148,7 +148,9 @@ class _Life:
                 now = max(now, self.case.fixed_at or now)
                 continue
             now = following.at
-            initiator = "payer" if fixed is not None and not any(sent.at >= fixed for sent in self.case.sent) else "merchant"
+            initiator = (
+                "payer" if fixed is not None and not any(sent.at >= fixed for sent in self.case.sent) else "merchant"
+            )
             # The history is the one that the plan was made with: payers' acts were looked at just before.
             if not self.permits.ask(now, following.instrument_id, initiator).permit:
                 now += _REACTION

@@ -124,7 +124,12 @@ def _by_number(outcomes: Sequence[Outcome]) -> list[dict[str, float | int | None
 def calibration(outcomes: Sequence[Outcome]) -> list[dict[str, float | int]]:
     """Return expected against real approval by tenth of the planner's P(approve); empty without a model."""
     pairs = np.array(
-        [(entry.chance, entry.approved) for outcome in outcomes for entry in outcome.attempts if entry.chance is not None]
+        [
+            (entry.chance, entry.approved)
+            for outcome in outcomes
+            for entry in outcome.attempts
+            if entry.chance is not None
+        ]
     ).reshape(-1, 2)
     rows: list[dict[str, float | int]] = []
     for number in range(_BINS):

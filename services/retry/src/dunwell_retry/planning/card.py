@@ -54,9 +54,7 @@ def _measured(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     for run, entry in rows:
         lines += [f"### {run['world']} ({run['invoices']:,} invoices, seed {run['seed']})", ""]
         lines += ["| expected | real | charges |", "|---|---|---|"]
-        lines += [
-            f"| {row['expected']:.3f} | {row['real']:.3f} | {row['attempts']} |" for row in entry["calibration"]
-        ]
+        lines += [f"| {row['expected']:.3f} | {row['real']:.3f} | {row['attempts']} |" for row in entry["calibration"]]
         parity = ", ".join(f"{name} {group['recovered_rate']:.1%}" for name, group in entry["by_funding"].items())
         lines += ["", f"Recovered by funding: {parity}.", ""]
     return lines

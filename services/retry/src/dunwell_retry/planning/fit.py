@@ -20,8 +20,8 @@ from scipy.optimize import minimize_scalar
 from dunwell_retry.planning.logged import Logged
 from dunwell_retry.planning.model import Case
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model, parse
-from dunwell_retry.planning.posterior import reason_weights, readings_of
-from dunwell_retry.planning.scenarios import CYCLE, EXPIRED, LINE, OUTAGE, RISK, Reals, chances, fixed_rows
+from dunwell_retry.planning.posterior import readings_of, reason_weights
+from dunwell_retry.planning.scenarios import CYCLE, EXPIRED, LINE, OUTAGE, RISK, Ints, Reals, chances, fixed_rows
 from dunwell_retry.planning.smart import view_of
 
 # Steps until the shares move by less than sampling noise; more only follow the noise.
@@ -36,10 +36,10 @@ class _Row:
     funding: str
     observed: int
     reasons: Floats
-    reason_of: np.ndarray  # type: ignore[type-arg]
+    reason_of: Ints
     within: Floats
     likelihood: Floats
-    span_of: np.ndarray  # type: ignore[type-arg]
+    span_of: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _happened(case: Case, sent: Sequence[Any], chance: Reals) -> Floats:
     result = 1 - chance[0].astype(np.float64)
     for charge, row in zip(sent, chance[1:], strict=True):
         result = result * (row if charge.approved else 1 - row)
-    return np.maximum(result, 1e-9)
+    return np.asarray(np.maximum(result, 1e-9))
 
 
 def _row(logged: Logged, model: Model) -> _Row:
@@ -172,7 +172,7 @@ def _open_chance(logged: Sequence[Logged], model: Model) -> Model:
             counts.add(_row(entry, tried))
         return -counts.log_likelihood
 
-    best = minimize_scalar(loss, bounds=(0.6, 0.99), method="bounded", options={"maxiter": 8})
+    best = minimize_scalar(loss, bounds=(0.6, 0.99), method="bounded", options={"maxiter": 8})  # type: ignore[no-untyped-call]
     return with_open(float(best.x))
 
 

@@ -6,7 +6,6 @@ Owns: the assignment. Refuses: memory; it follows from payer and salt alone, so 
 from __future__ import annotations
 
 from dunwell_kit.chance import uniform
-
 from dunwell_retry.policies.document import Policy
 
 

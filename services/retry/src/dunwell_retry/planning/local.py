@@ -47,9 +47,7 @@ def instant(local: int, where: ZoneInfo) -> datetime:
 def grid(days: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (day ahead, seconds of the day) of every slot, in time order."""
     slots = [
-        (day, int(hour * 3600))
-        for day in range(days)
-        for hour in (SLOT_HOURS if day < FINE_DAYS else FAR_SLOT_HOURS)
+        (day, int(hour * 3600)) for day in range(days) for hour in (SLOT_HOURS if day < FINE_DAYS else FAR_SLOT_HOURS)
     ]
     array = np.array(slots, dtype=np.int64)
     return array[:, 0], array[:, 1]

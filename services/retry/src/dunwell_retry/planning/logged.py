@@ -36,7 +36,8 @@ class Logged:
 def dumps(rows: Iterable[Logged]) -> str:
     """Return JSON Lines."""
     return "".join(
-        json.dumps({"case": as_json(row.case), "sent": as_json(row.sent), "propensities": list(row.propensities)}) + "\n"
+        json.dumps({"case": as_json(row.case), "sent": as_json(row.sent), "propensities": list(row.propensities)})
+        + "\n"
         for row in rows
     )
 

@@ -7,10 +7,13 @@ Source: Dudik, Langford, Li, "Doubly robust policy evaluation and learning", ICM
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from dunwell_retry.planning.parameters import Floats
 
 # A single case may not carry an estimate: weights are cut here, which trades a little bias for much less variance.
 _WEIGHT_MAX = 50.0
@@ -47,15 +50,15 @@ class Estimate:
     effective_cases: float
 
 
-def _weights(choices: Sequence[Choice]) -> np.ndarray:  # type: ignore[type-arg]
+def _weights(choices: Sequence[Choice]) -> Floats:
     if not choices:
         raise ValueError("no decisions were logged")
     if any(not 0 < choice.propensity <= 1 for choice in choices):
         raise ValueError("propensities lie in (0, 1]")
-    return np.minimum(_WEIGHT_MAX, np.array([choice.target / choice.propensity for choice in choices]))
+    return np.asarray(np.minimum(_WEIGHT_MAX, [choice.target / choice.propensity for choice in choices]))
 
 
-def _effective(weights: np.ndarray) -> float:  # type: ignore[type-arg]
+def _effective(weights: Floats) -> float:
     square = float((weights**2).sum())
     return 0.0 if square == 0 else float(weights.sum()) ** 2 / square
 
@@ -66,7 +69,7 @@ def inverse_propensity(choices: Sequence[Choice], seed: int) -> Estimate:
     rewards = np.array([choice.reward for choice in choices])
     rng = np.random.default_rng(seed)
 
-    def mean(at: np.ndarray) -> float:  # type: ignore[type-arg]
+    def mean(at: NDArray[np.int64]) -> float:
         total = float(weights[at].sum())
         return float((weights[at] * rewards[at]).sum()) / total if total > 0 else 0.0
 
@@ -83,8 +86,9 @@ def doubly_robust(choices: Sequence[Choice], seed: int) -> Estimate:
     return _estimate("doubly robust", lambda at: float(values[at].mean()), len(choices), rng, _effective(weights))
 
 
-def _estimate(method: str, mean: object, count: int, rng: np.random.Generator, effective: float) -> Estimate:
-    assert callable(mean)
+def _estimate(
+    method: str, mean: Callable[[NDArray[np.int64]], float], count: int, rng: np.random.Generator, effective: float
+) -> Estimate:
     draws = [mean(rng.integers(0, count, count)) for _ in range(_RESAMPLES)]
     low, high = np.percentile(draws, [2.5, 97.5])
     return Estimate(method, float(mean(np.arange(count))), float(low), float(high), effective)

@@ -66,13 +66,13 @@ def _shares(values: Sequence[float], name: str) -> Floats:
     array = np.array(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0 or (array < 0).any() or array.sum() <= 0:
         raise ModelUnusable(f"{name}: needs numbers >= 0 with a positive sum")
-    return array / array.sum()
+    return np.asarray(array / array.sum())
 
 
 def _posted(points: Mapping[str, float]) -> Floats:
     """Return by hour of day the share of pay that has been booked, straight between the given hours."""
     hours = sorted(int(hour) for hour in points)
-    return np.interp(np.arange(24), hours, [points[str(hour)] for hour in hours])
+    return np.asarray(np.interp(np.arange(24), hours, [points[str(hour)] for hour in hours]))
 
 
 def parse(text: str) -> Model:

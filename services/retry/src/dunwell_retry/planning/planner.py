@@ -91,14 +91,17 @@ def _notes(case: Case) -> tuple[str, ...]:
         found.append("history was out of order: sorted")
     if _disordered(case.sent):
         found.append("charges were out of order: taken in the order of time")
-    for method in case.methods:
-        if method.expires is not None and not 1 <= method.expires[1] <= 12:
-            found.append(f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored")
+    found.extend(
+        f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored"
+        for method in case.methods
+        if method.expires is not None and not 1 <= method.expires[1] <= 12
+    )
     return tuple(found)
 
 
 def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
-    return any(later.at < earlier.at for earlier, later in pairwise(rows))
+    times = [row.at for row in rows]
+    return any(later < earlier for earlier, later in pairwise(times))
 
 
 def budget_left(case: Case, policy: Policy) -> int:
@@ -125,9 +128,7 @@ def _after_fix(
     return replace(empty, attempts=(attempt,), expected=0.9, budget_left=budget_left(case, policy))
 
 
-def _ended(
-    case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...]
-) -> Plan:
+def _ended(case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...]) -> Plan:
     return _plan(case, policy, now, seed, stop, notes)
 
 
@@ -169,7 +170,9 @@ def _scheduled(
     last = max((charge.at for charge in case.sent), default=case.failed_at)
     after = max(last, now - _LATE)
     ahead = [moment for moment in moments(policy, case, readings) if moment[0] > after]
-    attempts, refused, sources = permitted(case, ahead, now, permits, min(budget_left(case, policy), look_ahead or len(ahead)))
+    attempts, refused, sources = permitted(
+        case, ahead, now, permits, min(budget_left(case, policy), look_ahead or len(ahead))
+    )
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:

@@ -100,7 +100,9 @@ def rhythm(model: Model, table: PayTable, past: PastView) -> Rhythm:
     there = booked[None, :, :] / (1 + odds)
     scale = np.where(approved, 0.95, np.where(generic, -numbers["generic_code"], -numbers["funds_code"]))
     offset = np.where(
-        approved, 0.02, np.where(generic, numbers["generic_code"] + numbers["other_refusal"], numbers["funds_code"] + 0.005)
+        approved,
+        0.02,
+        np.where(generic, numbers["generic_code"] + numbers["other_refusal"], numbers["funds_code"] + 0.005),
     )
     chance = offset.astype(np.float32)[None, :, None] + scale.astype(np.float32)[None, :, None] * there
     likelihood = np.log(chance).sum(axis=1).astype(np.float64) * temper
@@ -187,7 +189,9 @@ def readings_of(case: Case) -> list[Reading]:
     """Return the readings of the first refusal and of every later one on the first method."""
     first = case.methods[0]
     found = [read(case.decline, case.gateway, first.network, case.failed_at.date())]
-    for charge in case.sent:
-        if charge.instrument_id == first.instrument_id and not charge.approved:
-            found.append(read(charge.decline, case.gateway, first.network, charge.at.date()))
+    found.extend(
+        read(charge.decline, case.gateway, first.network, charge.at.date())
+        for charge in case.sent
+        if charge.instrument_id == first.instrument_id and not charge.approved
+    )
     return found

@@ -6,13 +6,14 @@ Owns: the step from the taxonomy's answer to the model's observed classes. Refus
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 
-from dunwell_gateways.declines import RawDecline, classify
-
-from dunwell_retry.planning.model import Decline
+from dunwell_gateways.declines import classify
+from dunwell_gateways.port import RawDecline
+from dunwell_retry.planning.model import Case, Decline
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,19 @@ def read(decline: Decline | None, gateway: str, network: str, on: date) -> Readi
         decline.gateway_code or "", decline.network_code or "", decline.advice_code or "", decline.message or "",
         gateway, network, on,
     )  # fmt: skip
+
+
+def outage_since(case: Case, readings: Sequence[Reading]) -> datetime | None:
+    """Return when the bank's present outage was first seen, or None when the last refusal was no outage.
+
+    Args:
+        readings: Of the first refusal and of every later one on the first method, oldest first.
+    """
+    first = case.methods[0].instrument_id
+    times = [case.failed_at, *(sent.at for sent in case.sent if sent.instrument_id == first and not sent.approved)]
+    since = None
+    for at, reading in zip(reversed(times), reversed(readings), strict=True):
+        if reading.observed != "outage":
+            break
+        since = at
+    return since

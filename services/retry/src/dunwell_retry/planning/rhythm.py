@@ -56,9 +56,7 @@ def _hypotheses() -> tuple[tuple[Hypothesis, tuple[int, ...], str], ...]:
     for days, share in _HALF_MONTHS:
         for moved in (False, True):
             label = f"half-monthly, {_month_days(days)}" + (", or the working day before" if moved else "")
-            rows.append(
-                (Hypothesis("half-monthly", label, 365, 0.20 * share / 2), days, "moved" if moved else "month")
-            )
+            rows.append((Hypothesis("half-monthly", label, 365, 0.20 * share / 2), days, "moved" if moved else "month"))
     for day in (0, *range(1, 29)):
         rounded = day in _ROUND_DAYS
         prior = 0.13 * (_ROUND_PRIOR[_ROUND_DAYS.index(day)] if rounded else _OTHER_DAY_PRIOR)

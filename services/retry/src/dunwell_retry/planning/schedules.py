@@ -11,10 +11,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from dunwell_kit.chance import uniform as chance
-
 from dunwell_retry.planning.local import zone
 from dunwell_retry.planning.model import Case
-from dunwell_retry.planning.reading import Reading
+from dunwell_retry.planning.reading import Reading, outage_since
 from dunwell_retry.policies.document import WEEKDAYS, Policy
 
 # Hours after which a charge may be repeated, by Mastercard advice code.
@@ -30,8 +29,8 @@ def moments(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Mom
     """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon."""
     end = min(case.deadline, case.failed_at + timedelta(days=policy.horizon_days))
     found = _by_kind(policy, case, readings)
-    if policy.outage_ladder_hours and readings and readings[-1].observed == "outage":
-        since = case.sent[-1].at if case.sent else case.failed_at
+    since = outage_since(case, readings) if policy.outage_ladder_hours else None
+    if since is not None:
         ladder = [
             (since + timedelta(hours=hours), f"the bank was out of order: {hours:g} h later")
             for hours in policy.outage_ladder_hours

@@ -12,8 +12,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from dunwell_kit.chance import uniform as chance
+from numpy.typing import NDArray
 
+from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
 from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds, zone
@@ -30,7 +31,7 @@ from dunwell_retry.planning.posterior import (
     row_weights,
     usual_hour,
 )
-from dunwell_retry.planning.reading import Reading, read
+from dunwell_retry.planning.reading import Reading, outage_since, read
 from dunwell_retry.planning.rhythm import PayTable, pay_table
 from dunwell_retry.planning.scenarios import (
     AUTH,
@@ -39,6 +40,7 @@ from dunwell_retry.planning.scenarios import (
     EXPIRED,
     REVOKED,
     Columns,
+    Ints,
     Reals,
     Rows,
     chances,
@@ -137,16 +139,14 @@ def story_weights(view: _View, model: Model, readings: Sequence[Reading], refuse
     return row_weights(view.layout, view.reasons, refused, advice)
 
 
-def _columns(view: _View, policy: Policy, outage: bool) -> tuple[Columns, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _columns(view: _View, policy: Policy, outage: datetime | None) -> tuple[Columns, Ints, NDArray[np.bool_]]:
     """Return the candidate instants: the local grid, an outage ladder, and a second route's noons."""
     first_day = view.now // _DAY
-    end = min(
-        local_seconds(view.case.deadline, view.where), view.failed + int(policy.horizon_days * _DAY)
-    )
+    end = min(local_seconds(view.case.deadline, view.where), view.failed + int(policy.horizon_days * _DAY))
     ahead, second = grid(min(GRID_DAYS, max(1, end // _DAY - first_day + 1)))
     at = (ahead + first_day) * _DAY + second
-    if outage and policy.outage_ladder_hours:
-        since = view.sent[-1] if view.sent else view.failed
+    if outage is not None and policy.outage_ladder_hours:
+        since = local_seconds(outage, view.where)
         at = np.concatenate([at, since + (np.array(policy.outage_ladder_hours) * _HOUR).astype(np.int64)])
     other = np.zeros(at.size, dtype=bool)
     if len(view.case.routes) > 1 and all(charge.route == view.case.routes[0] for charge in view.case.sent):
@@ -191,7 +191,7 @@ def _second_method(view: _View, model: Model, method: Method, columns: Columns, 
 
 
 def _mask_by_rules(
-    view: _View, permits: Permits, method: str, at: np.ndarray, allowed: np.ndarray  # type: ignore[type-arg]
+    view: _View, permits: Permits, method: str, at: Ints, allowed: NDArray[np.bool_]
 ) -> str | None:  # fmt: skip
     """Forbid the instants before which the gate refuses a charge; return its reason when it refuses for good."""
     if not allowed.any():
@@ -214,7 +214,7 @@ def smart_plan(
 ) -> Plan:  # fmt: skip
     """Return the plan of a case by the scenario model."""
     view = _view(case, now, model, readings)
-    columns, at, allowed = _columns(view, policy, readings[-1].observed == "outage")
+    columns, at, allowed = _columns(view, policy, outage_since(case, readings))
     charged = _charged(view)
     every = chances(model, view.table, view.past.hypotheses, charged.and_then(columns), view.failed, view.usual)
     weights = story_weights(view, model, readings, every[: charged.day.size])
@@ -238,9 +238,13 @@ def smart_plan(
     terms = _terms(view, policy, model)
     picks = choose(options, budget, terms)
     chosen, propensity = _explored(case, policy, seed, picks, options, terms)
-    attempts, turned_down = _permitted(view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead)
+    attempts, turned_down = _permitted(
+        view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead
+    )
     posterior = _posterior(view, weights)
-    return _assemble(view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead)
+    return _assemble(
+        view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead
+    )
 
 
 def _last_reading(case: Case, method: Method) -> Reading | None:
@@ -294,7 +298,7 @@ def _explored(
 
 def _permitted(
     view: _View, permits: Permits, columns: Columns, options: list[Option], picks: list[Pick], propensity: float,
-    weights: Floats, other_route: np.ndarray, look_ahead: int | None,  # type: ignore[type-arg]
+    weights: Floats, other_route: NDArray[np.bool_], look_ahead: int | None,
 ) -> tuple[list[PlannedAttempt], list[Refused]]:  # fmt: skip
     """Return the picks in the order of time that the gate permits, each supposed refused before the next."""
     case = view.case
@@ -314,7 +318,9 @@ def _permitted(
             continue
         reason = explain.why_then(view.layout, options[0].chance, weights, pick, route != case.routes[0])
         share = propensity if number == 0 else 1.0
-        attempts.append(PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), share, reason, verdict.rule))
+        attempts.append(
+            PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), share, reason, verdict.rule)
+        )
         if look_ahead is None or len(attempts) < look_ahead:
             permits = permits.supposing(when, method)
     return attempts, turned_down

@@ -80,9 +80,7 @@ def dry_run(cases: Sequence[Case], before: Policy, after: Policy, *, now: dateti
     """Return what a change of policy would do to open cases at an instant."""
     return DryRun(
         tuple(
-            CaseChange(
-                case.case_id, plan(case, before, now=now, seed=seed), plan(case, after, now=now, seed=seed)
-            )
+            CaseChange(case.case_id, plan(case, before, now=now, seed=seed), plan(case, after, now=now, seed=seed))
             for case in cases
         )
     )

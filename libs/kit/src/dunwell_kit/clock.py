@@ -101,7 +101,6 @@ class ClockWriter:
     def close(self) -> None:
         """Let go of the file; readers keep the last instant."""
         self._map.close()
-        self._file.close()
 
 
 def _microseconds(at: datetime) -> int:

@@ -27,6 +27,7 @@ from dunwell_kit.consumer import Consumer
 from dunwell_kit.database import Database, is_transient
 from dunwell_kit.effects import Effects, Performer
 from dunwell_kit.errors import DunwellError, Misconfigured
+from dunwell_kit.failpoints import arm_from_environment
 from dunwell_kit.ids import Ids, RandomIds
 from dunwell_kit.messages import Handler
 from dunwell_kit.relay import Relay
@@ -93,6 +94,7 @@ def main(name: str, build: Build) -> None:
     logging.setup(name, os.environ.get("DUNWELL_LOG_LEVEL", "INFO"))
     provider = tracing.setup(name)
     try:
+        arm_from_environment()
         sys.exit(uvloop.run(_main(name, build)))
     except DunwellError as error:
         sys.exit(f"dunwell-{name}: {error}")

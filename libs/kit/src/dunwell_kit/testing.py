@@ -6,7 +6,7 @@ Owns: the only sleep of the tests. Refuses: stand-ins for our own code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from inspect import isawaitable
 from typing import Protocol
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from google.protobuf.message import Message
 
@@ -130,29 +130,30 @@ async def kafka_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         await client.stop()
 
 
-async def records_of(bootstrap: str, topics: Iterable[str]) -> list[ConsumerRecord[bytes, bytes]]:
-    """Return all that the topics hold now, in order of partition and offset."""
-    client = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+class Tail:
+    """Reads one topic from its end as it was when the tail began."""
+
+    def __init__(self, client: AIOKafkaConsumer) -> None:
+        self._client = client
+        self.records: list[ConsumerRecord[bytes, bytes]] = []
+
+    async def keys_of(self, tenant: str) -> list[ConsumerRecord[bytes, bytes]]:
+        """Return the records so far whose key is of a tenant, after one more look."""
+        for records in (await self._client.getmany(timeout_ms=50)).values():
+            self.records += records
+        return [r for r in self.records if (r.key or b"").startswith(f"{tenant}:".encode())]
+
+
+@asynccontextmanager
+async def tail(bootstrap: str, topic: str) -> AsyncIterator[Tail]:
+    """Open a tail of a topic."""
+    client = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, enable_auto_commit=False)
     await client.start()
     try:
-        places = [
-            TopicPartition(t, p) for t in topics for p in client.partitions_for_topic(t) or await _parts(client, t)
-        ]
-        client.assign(places)
-        ends = await client.end_offsets(places)
-        await client.seek_to_beginning(*places)
-        found: list[ConsumerRecord[bytes, bytes]] = []
-        while [tp for tp in places if await client.position(tp) < ends[tp]]:
-            for records in (await client.getmany(timeout_ms=200)).values():
-                found += records
-        return sorted(found, key=lambda r: (r.topic, r.partition, r.offset))
+        await wait_until(client.assignment)
+        places = list(client.assignment())
+        for place, end in (await client.end_offsets(places)).items():
+            client.seek(place, end)
+        yield Tail(client)
     finally:
         await client.stop()
-
-
-async def _parts(client: AIOKafkaConsumer, topic: str) -> set[int]:
-    client.subscribe([topic])
-    await wait_until(lambda: client.partitions_for_topic(topic))
-    parts: set[int] = client.partitions_for_topic(topic) or set()
-    client.unsubscribe()
-    return parts

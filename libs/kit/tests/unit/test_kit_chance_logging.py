@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
@@ -43,7 +42,7 @@ def _wrapped(kind: type[DBAPIError], cause: BaseException) -> DBAPIError:
 
 
 @pytest.mark.parametrize("error", [
-    ConnectionRefusedError(), asyncio.TimeoutError(), _wrapped(DBAPIError, pg.DeadlockDetectedError()),
+    ConnectionRefusedError(), TimeoutError(), _wrapped(DBAPIError, pg.DeadlockDetectedError()),
     _wrapped(DBAPIError, pg.AdminShutdownError()), _wrapped(DBAPIError, pg.LockNotAvailableError()),
     _wrapped(DBAPIError, pg.TooManyConnectionsError()), _wrapped(InterfaceError, pg.InterfaceError("closed")),
 ])  # fmt: skip

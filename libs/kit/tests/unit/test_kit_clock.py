@@ -35,7 +35,7 @@ def test_another_zone_is_the_same_instant(tmp_path: Path) -> None:
 
 
 @settings(max_examples=30)
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+@given(st.datetimes(timezones=st.just(UTC)))
 def test_every_instant_survives_the_file(tmp_path_factory: pytest.TempPathFactory, at: datetime) -> None:
     path = tmp_path_factory.mktemp("clock") / "clock"
     ClockWriter(path, at)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from dunwell_kit.database import Database
-from dunwell_kit.errors import NotFound
 from fastapi import APIRouter, Body, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from dunwell_kit.database import Database
+from dunwell_kit.errors import NotFound
 from dunwell_retry import store, views
 from dunwell_retry.handlers import Recovery
 from dunwell_retry.rules.check import check

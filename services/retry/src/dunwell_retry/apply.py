@@ -14,7 +14,6 @@ from dunwell_gateways.keys import idempotency_key
 from dunwell_kit import metrics, tracing
 from dunwell_kit.database import EffectRecorded, TimerSet, Tx
 from dunwell_kit.money import Money
-
 from dunwell_retry import charges, store, translate
 from dunwell_retry.decide.outputs import (
     AttemptAt,

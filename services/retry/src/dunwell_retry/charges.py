@@ -15,7 +15,6 @@ from typing import Any
 from dunwell_gateways.port import ChargeIntent, ChargeRequest
 from dunwell_kit.database import Tx
 from dunwell_kit.money import Money
-
 from dunwell_retry.decide.outputs import Charge
 from dunwell_retry.machines.attempt import AttemptState
 from dunwell_retry.model import Case

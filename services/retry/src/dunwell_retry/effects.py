@@ -16,7 +16,6 @@ from dunwell_kit import tracing
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.effects import Done, Effect, Postponed
 from dunwell_kit.failpoints import failpoint
-
 from dunwell_retry import charges, profiles
 from dunwell_retry.charges import AttemptRow
 from dunwell_retry.handlers import Recovery

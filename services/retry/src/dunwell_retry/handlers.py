@@ -13,7 +13,6 @@ from dunwell_kit.database import EffectRecorded, Tx
 from dunwell_kit.errors import Conflict, NotFound
 from dunwell_kit.messages import Handler, Received
 from dunwell_kit.timers import Fired, TimerHandler
-
 from dunwell_retry import charges, store, translate
 from dunwell_retry.apply import apply
 from dunwell_retry.decide import attempts, ends, failures

@@ -12,7 +12,6 @@ from dunwell_gateways.port import RawDecline
 from dunwell_kit.http import gateway_client
 from dunwell_kit.run import Runtime, Service, main
 from dunwell_kit.settings import Environment
-
 from dunwell_retry.api import routes
 from dunwell_retry.effects import Charger
 from dunwell_retry.handlers import Recovery, consumed, timed
@@ -32,7 +31,7 @@ def classified(decline: Decline, gateway: str, network: str, on: datetime) -> De
 
 def policy_from(environment: Environment) -> RetryPolicy:
     """Read the tenant-wide policy from the settings."""
-    found = planners(allow)
+    found = planners()
     main_policy = environment.text("DUNWELL_RETRY_POLICY", "smart")
     holdout_policy = environment.text("DUNWELL_RETRY_HOLDOUT_POLICY", "uniform-8")
     for name in (main_policy, holdout_policy):

@@ -14,7 +14,6 @@ from dunwell_gateways.port import ChargeResult, InvoiceState, InvoiceStatus, Out
 from dunwell_kit import metrics
 from dunwell_kit.database import EffectRecorded, TimerSet, Tx
 from dunwell_kit.timers import Fired
-
 from dunwell_retry import charges, store, translate
 from dunwell_retry.apply import apply
 from dunwell_retry.charges import AttemptRow

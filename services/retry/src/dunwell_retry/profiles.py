@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dunwell_gateways.charge import ChargeTransport, NoReply, Timeouts
 from dunwell_gateways.port import ChargeRequest
 from dunwell_kit.database import Database, Tx
-
 from dunwell_retry import store
 from dunwell_retry.rules.model import Initiator, Origin, PastAttempt
 

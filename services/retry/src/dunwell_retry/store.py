@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from dunwell_kit.database import Tx
-
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, plan_document, plan_from
 from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from google.protobuf.message import Message
+
 from dunwell.common.v1 import common_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import instant, stamp
-from google.protobuf.message import Message
-
 from dunwell_retry.decide.outputs import (
     Canceled,
     Exhausted,

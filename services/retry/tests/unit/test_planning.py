@@ -19,6 +19,7 @@ from dunwell_retry.planning.parameters import ModelUnusable, parse, shipped
 from dunwell_retry.planning.permits import Permits, at_fire_time
 from dunwell_retry.policies import Holdout, Policy, policy_of, preset
 from dunwell_retry.policies.document import document_of
+from dunwell_retry.rules import RuleInputInvalid
 from dunwell_worlds.base import make
 
 FAILED = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
@@ -110,10 +111,10 @@ def test_time_fixable_failures_are_silent_first() -> None:
 
 
 def test_an_outage_has_its_own_short_ladder() -> None:
-    first = planned(a_case(decline=Decline("issuer_not_available", "91"))).attempts[0]
-    assert first.at - FAILED <= timedelta(hours=12)
-    assert first.chance is not None
-    assert first.chance > 0.4
+    attempts = planned(a_case(decline=Decline("issuer_not_available", "91"))).attempts
+    assert [attempt.at - FAILED for attempt in attempts[:3]] == [timedelta(hours=hours) for hours in (1, 4, 12)]
+    assert attempts[2].chance is not None
+    assert attempts[2].chance > 0.4
 
 
 def test_mastercard_advice_holds_the_first_charge_back() -> None:
@@ -123,10 +124,13 @@ def test_mastercard_advice_holds_the_first_charge_back() -> None:
 
 
 def test_a_new_code_replans_what_is_left() -> None:
-    before = planned(a_case(sent=(sent(2),)), now=FAILED + 2.1 * DAY)
-    after = planned(a_case(sent=(sent(2, "91", "issuer_not_available"),)), now=FAILED + 2.001 * DAY)
-    assert after.posterior["outage"] > before.posterior["outage"]
-    assert after.attempts[0].at < before.attempts[0].at
+    now = FAILED + 2.001 * DAY
+    same = planned(a_case(sent=(sent(2),)), now=now)
+    other = planned(a_case(sent=(sent(2, "05", "do_not_honor"),)), now=now)
+    outage = planned(a_case(sent=(sent(2, "91", "issuer_not_available"),)), now=now)
+    assert other.posterior != same.posterior
+    assert outage.attempts[0].at - (FAILED + 2 * DAY) == timedelta(hours=1)
+    assert outage.attempts[0].at < same.attempts[0].at
 
 
 def test_the_budget_shrinks_with_every_charge_and_ends_the_plan() -> None:
@@ -175,7 +179,7 @@ def test_a_second_method_is_used_where_the_first_is_dead() -> None:
 
 
 def test_a_second_route_is_tried_when_a_bank_seems_to_block_the_merchant() -> None:
-    card = Decline("transaction_not_allowed", "59")
+    card = Decline("fraudulent", "59")
     made = planned(a_case(decline=card, routes=("stripe", "backup")))
     assert "backup" in {attempt.route for attempt in made.attempts}
 
@@ -246,7 +250,7 @@ def test_explorations_are_rare_seeded_and_carry_their_propensity() -> None:
         if not usual or not tried:
             continue
         assert usual[0].propensity == 1.0
-        assert 0 < tried[0].propensity < 1
+        assert 0 < tried[0].propensity <= 1
         if tried[0].at != usual[0].at:
             moved += 1
             assert tried[0].propensity <= 0.2
@@ -283,8 +287,13 @@ def test_a_disordered_past_gives_the_same_plan_with_a_note() -> None:
     assert any("out of order" in note for note in shuffled.notes)
 
 
-def test_an_impossible_expiry_and_an_unknown_currency_do_not_stop_a_plan() -> None:
-    made = planned(a_case(methods=(Method("pm_1", expires=(2026, 13)),), currency="XAU"))
+def test_an_unknown_currency_is_refused_by_name() -> None:
+    with pytest.raises(RuleInputInvalid, match="currency"):
+        planned(a_case(currency="XXQ"))
+
+
+def test_an_impossible_expiry_does_not_stop_a_plan() -> None:
+    made = planned(a_case(methods=(Method("pm_1", expires=(2026, 13)),)))
     assert made.attempts
     assert any("impossible expiry" in note for note in made.notes)
 

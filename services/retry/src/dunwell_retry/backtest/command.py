@@ -25,6 +25,7 @@ from dunwell_retry.planning.parameters import Model, ModelUnusable, parse
 from dunwell_retry.policies.document import Policy, PolicyInvalid
 from dunwell_retry.policies.document import parse as parse_policy
 from dunwell_retry.policies.presets import PRESETS
+from dunwell_retry.rules import RuleInputInvalid
 from dunwell_worlds.validate import WorldBroken
 
 app = typer.Typer(add_completion=False, help="Compare retry policies on a world of payers.")
@@ -56,7 +57,7 @@ def backtest(
             console, world, policy or ["smart"], baseline or ["uniform-8", "payday"], invoices, seed,
             Settings(emails=emails, model=_model(model_file)), oracle, jobs, json_file is not None,
         )  # fmt: skip
-    except (WorldUnknown, WorldBroken, PolicyInvalid, ModelUnusable, FileNotFoundError) as error:
+    except (WorldUnknown, WorldBroken, PolicyInvalid, ModelUnusable, RuleInputInvalid, FileNotFoundError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         raise typer.Exit(_USAGE) from error
     if json_file is not None:

@@ -7,6 +7,7 @@ of the best set (Nemhauser, Wolsey, Fisher, Mathematical Programming 14, 1978); 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,12 +84,24 @@ def gains(options: list[Option]) -> list[Floats]:
     return found
 
 
-def choose(options: list[Option], budget: int, terms: Terms) -> list[Pick]:
-    """Return up to `budget` picks in order of choice; each adds more than it costs."""
+def choose(options: list[Option], budget: int, terms: Terms, fixed: Sequence[int] = ()) -> list[Pick]:
+    """Return up to `budget` picks in order of choice; each adds more than it costs.
+
+    Args:
+        fixed: Columns of the first option that are taken before anything is chosen, whatever their distance.
+    """
     picks: list[Pick] = []
     first = None
+    for column in fixed:
+        if len(picks) < budget and options[0].allowed[column]:
+            now = gains(options)
+            first = first or now
+            picks.append(Pick(0, column, float(now[0][column]), float(first[0][column])))
+            _take(options, 0, column, 0)
+    for pick in picks:
+        _rest(options, int(options[0].at[pick.column]), terms.gap_seconds)
     discounts = [np.maximum(0.0, 1 - (option.at - terms.start) * terms.delay_per_second) for option in options]
-    for _ in range(budget):
+    for _ in range(budget - len(picks)):
         now = gains(options)
         first = first or now
         best: tuple[float, int, int] | None = None
@@ -108,9 +121,13 @@ def choose(options: list[Option], budget: int, terms: Terms) -> list[Pick]:
 
 def _take(options: list[Option], number: int, column: int, gap_seconds: int) -> None:
     taken = options[number]
-    at = taken.at[column]
+    at = int(taken.at[column])
     taken.alive = taken.alive * (1 - taken.chance[column])
     if taken.tires != 1.0:
         taken.chance[:, taken.tiring] *= np.float32(taken.tires)
+    _rest(options, at, gap_seconds)
+
+
+def _rest(options: list[Option], at: int, gap_seconds: int) -> None:
     for option in options:
         option.allowed &= np.abs(option.at - at) >= gap_seconds

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from operator import lt
 
 from dunwell_retry.planning.local import zone
 from dunwell_retry.planning.model import Case, Past, Plan, PlannedAttempt, Refused, Sent
@@ -101,7 +101,7 @@ def _notes(case: Case) -> tuple[str, ...]:
 
 def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
     times = [row.at for row in rows]
-    return any(later < earlier for earlier, later in pairwise(times))
+    return any(map(lt, times[1:], times))
 
 
 def budget_left(case: Case, policy: Policy) -> int:
@@ -169,7 +169,7 @@ def _scheduled(
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
     last = max((charge.at for charge in case.sent), default=case.failed_at)
     after = max(last, now - _LATE)
-    ahead = [moment for moment in moments(policy, case, readings) if moment[0] > after]
+    ahead = moments(policy, case, readings, after)
     attempts, refused, sources = permitted(
         case, ahead, now, permits, min(budget_left(case, policy), look_ahead or len(ahead))
     )

@@ -148,7 +148,8 @@ def reason_weights(model: Model, case: Case, past: Rhythm, readings: Sequence[Re
     seen: set[str] = set()
     for number, reading in enumerate(readings):
         # Issuers mostly repeat themselves: a further refusal counts only when it says something new.
-        if reading.observed in seen:
+        # An outage met later is the bank's and says nothing about this failure.
+        if reading.observed in seen or (number > 0 and reading.observed == "outage"):
             continue
         seen.add(reading.observed)
         column = model.observed.get(reading.observed, model.observed["unknown"])
@@ -189,9 +190,12 @@ def readings_of(case: Case) -> list[Reading]:
     """Return the readings of the first refusal and of every later one on the first method."""
     first = case.methods[0]
     found = [read(case.decline, case.gateway, first.network, case.failed_at.date())]
-    found.extend(
-        read(charge.decline, case.gateway, first.network, charge.at.date())
-        for charge in case.sent
-        if charge.instrument_id == first.instrument_id and not charge.approved
-    )
+    known = case.decline
+    for charge in case.sent:
+        if charge.instrument_id != first.instrument_id or charge.approved:
+            continue
+        # Refusals mostly repeat the one before: its meaning does not change from day to day of one case.
+        again = charge.decline == known
+        known = charge.decline
+        found.append(found[-1] if again else read(known, case.gateway, first.network, charge.at.date()))
     return found

@@ -20,15 +20,20 @@ from dunwell_retry.policies.document import WEEKDAYS, Policy
 # Source: docs.payabl.com/docs/mastercard-merchant-advice-codes, read September 2026.
 _ADVISED_HOURS = {"02": 72, "24": 1, "25": 24, "26": 48, "27": 96, "28": 144, "29": 192, "30": 240}
 _UTC = zone("UTC")
-_SLACK = timedelta(minutes=1)
+_SLACK, _DAY = timedelta(minutes=1), timedelta(days=1)
 
 Moment = tuple[datetime, str]
 
 
-def moments(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Moment]:
-    """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon."""
+def moments(policy: Policy, case: Case, readings: Sequence[Reading], after: datetime | None = None) -> list[Moment]:
+    """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon.
+
+    Args:
+        after: Only instants later than this one are of interest.
+    """
+    after = case.failed_at if after is None else max(after, case.failed_at)
     end = min(case.deadline, case.failed_at + timedelta(days=policy.horizon_days))
-    found = _by_kind(policy, case, readings)
+    found = _by_kind(policy, case, readings, after)
     since = outage_since(case, readings) if policy.outage_ladder_hours else None
     if since is not None:
         ladder = [
@@ -36,18 +41,18 @@ def moments(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Mom
             for hours in policy.outage_ladder_hours
         ]
         found = sorted(ladder + [moment for moment in found if moment[0] > ladder[-1][0]])
-    return [moment for moment in found if case.failed_at < moment[0] <= end]
+    return [moment for moment in found if after < moment[0] <= end]
 
 
-def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Moment]:
+def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: datetime) -> list[Moment]:
     if policy.kind == "fixed":
-        return _after(case, policy.days)
+        return _after(case, policy.days, after)
     if policy.kind == "uniform" and policy.every_hours is not None:
         gap = policy.every_hours / 24
-        return _after(case, [gap * number for number in range(1, policy.attempts_max + 1)])
+        return _after(case, [gap * number for number in range(1, policy.attempts_max + 1)], after)
     if policy.kind == "code_aware":
         reason = readings[0].observed if readings else "unknown"
-        return _after(case, policy.ladders.get(reason, policy.ladders["default"]), f"ladder for {reason}")
+        return _after(case, policy.ladders.get(reason, policy.ladders["default"]), after, f"ladder for {reason}")
     if policy.kind == "payday":
         return pay_days(policy, case)
     if policy.kind == "advice_following":
@@ -55,12 +60,13 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> list[Mo
     if policy.kind == "random":
         span = policy.horizon_days - 1 / 24
         draws = [chance("random policy", case.case_id, number) for number in range(policy.attempts_max)]
-        return _after(case, sorted(1 / 24 + draw * span for draw in draws), "drawn at random")
+        return _after(case, sorted(1 / 24 + draw * span for draw in draws), after, "drawn at random")
     return []
 
 
-def _after(case: Case, days: Sequence[float], reason: str = "fixed schedule") -> list[Moment]:
-    return [(case.failed_at + timedelta(days=day), f"{reason}: day {day:g}") for day in days]
+def _after(case: Case, days: Sequence[float], after: datetime, reason: str = "fixed schedule") -> list[Moment]:
+    passed = (after - case.failed_at) / _DAY
+    return [(case.failed_at + timedelta(days=day), f"{reason}: day {day:g}") for day in days if day > passed]
 
 
 def _advised(policy: Policy, case: Case) -> list[Moment]:
@@ -68,7 +74,7 @@ def _advised(policy: Policy, case: Case) -> list[Moment]:
     last = case.sent[-1] if case.sent else None
     decline, at = (last.decline, last.at) if last else (case.decline, case.failed_at)
     hours = _ADVISED_HOURS.get(decline.advice_code or "") if decline else None
-    ladder = _after(case, policy.ladders["default"], "no advice, default ladder")
+    ladder = _after(case, policy.ladders["default"], case.failed_at, "no advice, default ladder")
     if hours is None:
         return ladder
     advised = at + timedelta(hours=hours) + _SLACK

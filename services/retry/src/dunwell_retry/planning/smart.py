@@ -38,6 +38,7 @@ from dunwell_retry.planning.scenarios import (
     CYCLE,
     DEAD,
     EXPIRED,
+    OUTAGE,
     REVOKED,
     Columns,
     Ints,
@@ -136,17 +137,35 @@ def story_weights(view: _View, model: Model, readings: Sequence[Reading], refuse
     hours = model.advice_hours.get(decline.advice_code or "") if decline else None
     if hours is not None and readings[-1].observed == "insufficient_funds":
         advice = advice_factors(model, view.table, view.layout, at // _DAY, hours)
-    return row_weights(view.layout, view.reasons, refused, advice)
+    return row_weights(view.layout, view.reasons, _telling(view, readings, refused), advice)
 
 
-def _columns(view: _View, policy: Policy, outage: datetime | None) -> tuple[Columns, Ints, NDArray[np.bool_]]:
-    """Return the candidate instants: the local grid, an outage ladder, and a second route's noons."""
+def _telling(view: _View, readings: Sequence[Reading], refused: Reals) -> Reals:
+    """Return the chances of the charges as evidence: one that met an outage tells about nothing but the outage."""
+    down = [number for number, reading in enumerate(readings) if reading.observed == "outage"]
+    if not down:
+        return refused
+    told = refused.copy()
+    told[np.ix_(np.array(down), np.flatnonzero(view.layout.reason != OUTAGE))] = 0.0
+    return told
+
+
+def _columns(
+    view: _View, policy: Policy, outage: datetime | None
+) -> tuple[Columns, Ints, NDArray[np.bool_], Sequence[int]]:
+    """Return the candidate instants: the local grid, an outage ladder, and a second route's noons.
+
+    Returns:
+        Columns, wall-clock seconds, which are still ahead, and the columns of the ladder.
+    """
     first_day = view.now // _DAY
     end = min(local_seconds(view.case.deadline, view.where), view.failed + int(policy.horizon_days * _DAY))
     ahead, second = grid(min(GRID_DAYS, max(1, end // _DAY - first_day + 1)))
     at = (ahead + first_day) * _DAY + second
+    ladder: Sequence[int] = ()
     if outage is not None and policy.outage_ladder_hours:
         since = local_seconds(outage, view.where)
+        ladder = range(at.size, at.size + len(policy.outage_ladder_hours))
         at = np.concatenate([at, since + (np.array(policy.outage_ladder_hours) * _HOUR).astype(np.int64)])
     other = np.zeros(at.size, dtype=bool)
     if len(view.case.routes) > 1 and all(charge.route == view.case.routes[0] for charge in view.case.sent):
@@ -155,7 +174,7 @@ def _columns(view: _View, policy: Policy, outage: datetime | None) -> tuple[Colu
     last = view.sent[-1] if view.sent else view.failed
     repeat = np.full(at.size, float(len(view.sent)))
     allowed = (at > view.now + _LEAD_SECONDS) & (at <= end)
-    return Columns(at // _DAY, at % _DAY, repeat, (at - last) / _HOUR, other), at, allowed
+    return Columns(at // _DAY, at % _DAY, repeat, (at - last) / _HOUR, other), at, allowed, ladder
 
 
 def _second_method(view: _View, model: Model, method: Method, columns: Columns, reading: Reading | None) -> Option:
@@ -214,7 +233,7 @@ def smart_plan(
 ) -> Plan:  # fmt: skip
     """Return the plan of a case by the scenario model."""
     view = _view(case, now, model, readings)
-    columns, at, allowed = _columns(view, policy, outage_since(case, readings))
+    columns, at, allowed, ladder = _columns(view, policy, outage_since(case, readings))
     charged = _charged(view)
     every = chances(model, view.table, view.past.hypotheses, charged.and_then(columns), view.failed, view.usual)
     weights = story_weights(view, model, readings, every[: charged.day.size])
@@ -236,7 +255,7 @@ def smart_plan(
         options.append(option)
     budget = _budget(case, policy)
     terms = _terms(view, policy, model)
-    picks = choose(options, budget, terms)
+    picks = choose(options, budget, terms, ladder)
     chosen, propensity = _explored(case, policy, seed, picks, options, terms)
     attempts, turned_down = _permitted(
         view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead

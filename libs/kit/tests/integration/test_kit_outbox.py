@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from random import Random
+
+import asyncpg
+import pytest
+from aiokafka import ConsumerRecord
+
+from dunwell.payment.v1 import payment_pb2
+from dunwell_contracts.envelope import decode, envelope_of
+from dunwell_kit.clock import monotonic
+from dunwell_kit.database import Database, Tx
+from dunwell_kit.failpoints import FailpointHit, arm
+from dunwell_kit.kafka import started
+from dunwell_kit.relay import Relay
+from dunwell_kit.testing import Tail, running, settings_of, tail, wait_until
+
+pytestmark = pytest.mark.integration
+TOPIC = "dunwell.ingest.payment.v1"
+Record = ConsumerRecord[bytes, bytes]
+
+
+def changed(payer: str) -> payment_pb2.PayerChanged:
+    return payment_pb2.PayerChanged(origin=payment_pb2.Origin(payer_id=payer))
+
+
+async def emit(database: Database, key: str, *payers: str) -> None:
+    async def work(tx: Tx) -> None:
+        for payer in payers:
+            tx.emit(changed(payer), key=key)
+
+    await database.transact(work)
+
+
+def payer_of(record: Record) -> str:
+    message = decode(envelope_of(record.headers), record.value or b"")
+    assert isinstance(message, payment_pb2.PayerChanged)
+    return message.origin.payer_id
+
+
+async def until_published(log: Tail, tenant: str, count: int) -> list[Record]:
+    async def enough() -> bool:
+        return len(await log.keys_of(tenant)) >= count
+
+    await wait_until(enough)
+    return await log.keys_of(tenant)
+
+
+@pytest.fixture
+async def relay(kit_database: Database, kit_dsn: str, catalogue_on_kafka: str) -> Relay:
+    return Relay(kit_database, settings_of("test", kit_dsn, catalogue_on_kafka))
+
+
+async def test_a_late_commit_is_not_lost(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    written, may_commit = asyncio.Event(), asyncio.Event()
+
+    async def late(tx: Tx) -> None:
+        tx.emit(changed("late"), key=f"{tenant}:a")
+        # Written now, before the other's row, and committed after it.
+        await tx.flush()
+        tx._events.clear()
+        written.set()
+        await may_commit.wait()
+
+    async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+        slow = asyncio.ensure_future(kit_database.transact(late))
+        await written.wait()
+        await emit(kit_database, f"{tenant}:b", "early")
+        assert [payer_of(r) for r in await until_published(log, tenant, 1)] == ["early"]
+        may_commit.set()
+        await slow
+        assert [payer_of(r) for r in await until_published(log, tenant, 2)] == ["early", "late"]
+
+
+async def test_a_record_is_the_event_with_its_key_and_headers(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    async def work(tx: Tx) -> str:
+        tx.caused_by("cause-1", "rec_1")
+        return tx.emit(changed("p"), key=f"{tenant}:p", subject="p")
+
+    async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+        event_id = await kit_database.transact(work)
+        (record,) = await until_published(log, tenant, 1)
+    envelope = envelope_of(record.headers)
+    assert record.key == f"{tenant}:p".encode() == envelope.key.encode()
+    assert (envelope.id, envelope.type, envelope.source) == (event_id, "dunwell.payer.changed.v1", "dunwell/test")
+    assert (envelope.correlation_id, envelope.causation_id) == ("rec_1", "cause-1")
+    assert (envelope.sequence, envelope.subject) == (1, "p")
+
+
+class Refused(Exception):
+    pass
+
+
+async def test_each_key_keeps_its_order_under_writers_that_roll_back(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    committed: dict[str, int] = defaultdict(int)
+
+    async def writer(number: int) -> None:
+        chance = Random(number)
+        for turn in range(40):
+            keys = sorted({f"{tenant}:{chance.randrange(4)}" for _ in range(2)})
+
+            async def work(tx: Tx, keys: list[str] = keys, turn: int = turn) -> None:
+                # A transaction id taken early makes commits and ids run in different orders.
+                await tx.execute("INSERT INTO seen (key) VALUES (:key)", key=keys[0])
+                for key in keys:
+                    tx.emit(changed(f"{number}-{turn}"), key=key)
+                if chance.random() < 0.2:
+                    await tx.flush()
+                    raise Refused
+
+            try:
+                await kit_database.transact(work)
+            except Refused:
+                continue
+            for key in keys:
+                committed[key] += 1
+
+    async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+        await asyncio.gather(*(writer(n) for n in range(8)))
+        records = await until_published(log, tenant, sum(committed.values()))
+    sequences: dict[str, list[int]] = defaultdict(list)
+    for record in records:
+        sequences[(record.key or b"").decode()].append(envelope_of(record.headers).sequence)
+    assert sequences == {key: list(range(1, count + 1)) for key, count in committed.items()}
+
+
+async def test_a_relay_that_dies_between_send_and_cursor_only_duplicates(
+    kit_database: Database, relay: Relay, kit_dsn: str, catalogue_on_kafka: str, tenant: str
+) -> None:
+    for n in range(20):
+        await emit(kit_database, f"{tenant}:{n % 3}", str(n))
+    async with tail(catalogue_on_kafka, TOPIC) as log:
+        arm("relay.after_send=raise")
+        with pytest.raises(FailpointHit):
+            async with running(relay):
+                await until_published(log, tenant, 20)
+        second = Relay(kit_database, settings_of("test", kit_dsn, catalogue_on_kafka))
+        async with running(second):
+            records = await until_published(log, tenant, 40)
+    ids = [envelope_of(r.headers).id for r in records]
+    assert len(ids) == 40
+    assert len(set(ids)) == 20
+    first_seen: dict[bytes, list[int]] = defaultdict(list)
+    for record in {envelope_of(r.headers).id: r for r in reversed(records)}.values():
+        first_seen[record.key or b""].append(envelope_of(record.headers).sequence)
+    assert all(sorted(numbers) == list(range(1, len(numbers) + 1)) for numbers in first_seen.values())
+
+
+async def test_a_second_relay_takes_over_when_the_lease_has_ended(
+    kit_database: Database, kit_dsn: str, catalogue_on_kafka: str, tenant: str
+) -> None:
+    settings = settings_of("test", kit_dsn, catalogue_on_kafka, lease_seconds=1)
+    dead, second = Relay(kit_database, settings), Relay(kit_database, settings)
+    await emit(kit_database, f"{tenant}:p", "1", "2")
+    async with tail(catalogue_on_kafka, TOPIC) as log:
+        await started(dead._producer, "test")
+        arm("relay.after_send=raise")
+        with pytest.raises(FailpointHit):
+            await dead.turn()
+        await dead._producer.stop()
+        died_at = monotonic()
+        async with running(second):
+            assert len(await until_published(log, tenant, 4)) == 4
+            # A little less than the lease: it began before the dead relay's last step ended.
+            assert monotonic() - died_at > 0.7
+            before = await kit_database.read("SELECT shard, owner, fence FROM outbox_cursor ORDER BY shard")
+            await dead._record([])
+            after = await kit_database.read("SELECT shard, owner, fence FROM outbox_cursor ORDER BY shard")
+    assert before == after
+    assert {row["owner"] for row in after} == {second._me}
+    assert {row["fence"] for row in after} >= {2}
+
+
+async def test_many_rows_of_one_shard_are_sent_piece_by_piece(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    await emit(kit_database, f"{tenant}:p", *(str(n) for n in range(1201)))
+    async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+        records = await until_published(log, tenant, 1201)
+    assert [payer_of(r) for r in records] == [str(n) for n in range(1201)]
+
+
+OLD_SLOT = "((extract(epoch FROM now())::bigint / 10800) - 3) % 8"
+
+
+async def test_rotation_empties_only_what_is_sent(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    await emit(kit_database, f"{tenant}:p", "1", "2")
+
+    async def age(tx: Tx) -> int:
+        await tx.execute(f"UPDATE outbox SET slot = {OLD_SLOT}")
+        return int(await tx.value(f"SELECT {OLD_SLOT}"))
+
+    slot = await kit_database.transact(age)
+
+    async def rotate() -> tuple[bool, int]:
+        (answer,) = await kit_database.read("SELECT rotate_outbox(CAST(:k AS int)) AS sent", k=slot)
+        (left,) = await kit_database.read("SELECT count(*) AS n FROM outbox")
+        return answer["sent"], left["n"]
+
+    assert await rotate() == (False, 2)
+    async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+        assert len(await until_published(log, tenant, 2)) == 2
+
+        async def emptied() -> bool:
+            return await rotate() == (True, 0)
+
+        await wait_until(emptied)
+
+
+async def test_a_slot_that_is_being_read_does_not_stop_the_relay(
+    kit_database: Database, relay: Relay, kit_dsn: str, catalogue_on_kafka: str, tenant: str
+) -> None:
+    reader = await asyncpg.connect(kit_dsn)
+    try:
+        await reader.execute("BEGIN")
+        await reader.execute("SELECT count(*) FROM outbox")
+        async with tail(catalogue_on_kafka, TOPIC) as log, running(relay):
+            await wait_until(lambda: relay._rotated_at > 0)
+            await emit(kit_database, f"{tenant}:p", "1")
+            assert len(await until_published(log, tenant, 1)) == 1
+    finally:
+        await reader.close()
+
+
+async def test_a_caller_that_gives_up_leaves_no_open_transaction(kit_database: Database) -> None:
+    inside, leave = asyncio.Event(), asyncio.Event()
+
+    async def work(tx: Tx) -> None:
+        await tx.execute("INSERT INTO seen (what) VALUES ('kept')")
+        inside.set()
+        await leave.wait()
+
+    caller = asyncio.ensure_future(kit_database.transact(work))
+    await inside.wait()
+    caller.cancel()
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert [row["what"] for row in await kit_database.read("SELECT what FROM seen")] == ["kept"]
+    open_ones = await kit_database.read(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+    )
+    assert open_ones == []
+
+
+async def test_a_deadlock_is_run_again(kit_database: Database) -> None:
+    async def seed(tx: Tx) -> None:
+        await tx.execute("INSERT INTO seen (key, what) VALUES ('a', ''), ('b', '')")
+
+    await kit_database.transact(seed)
+    met = asyncio.Barrier(2)
+
+    async def crossing(tx: Tx, first: str, second: str, tries: list[int]) -> None:
+        tries.append(1)
+        await tx.execute("UPDATE seen SET what = what || 'x' WHERE key = :key", key=first)
+        if len(tries) == 1:
+            await met.wait()
+        await tx.execute("UPDATE seen SET what = what || 'x' WHERE key = :key", key=second)
+
+    one: list[int] = []
+    other: list[int] = []
+    await asyncio.gather(
+        kit_database.transact(lambda tx: crossing(tx, "a", "b", one)),
+        kit_database.transact(lambda tx: crossing(tx, "b", "a", other)),
+    )
+    assert sorted([len(one), len(other)]) == [1, 2]
+    assert {row["what"] for row in await kit_database.read("SELECT what FROM seen")} == {"xx"}

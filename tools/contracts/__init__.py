@@ -1,0 +1,1 @@
+"""Checks of the contracts room: catalogue files, examples, descriptors, consumers' tables."""

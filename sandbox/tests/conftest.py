@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import uvicorn
+
 from dunwell_kit.clock import ManualClock
 from dunwell_sandbox.main import make_sandbox
 from dunwell_sandbox.settings import SandboxSettings

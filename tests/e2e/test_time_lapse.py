@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from dunwell_cli.demo.driver import Lapse
 from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
 from dunwell_cli.fleet import Fleet
@@ -35,7 +36,9 @@ class Killer:
 
 async def test_every_invariant_holds_though_every_service_is_killed(tmp_path: Path) -> None:
     killer = Killer(every=12)
-    options = DemoOptions(data_dir=tmp_path, seed=11, invoices=12, days=36, policy="uniform-8", chaos=killer, variables=SHORT)
+    options = DemoOptions(
+        data_dir=tmp_path, seed=11, invoices=12, days=36, policy="uniform-8", chaos=killer, variables=SHORT
+    )
     result = await run_demo(options, live=False)
     assert killer.killed == list(SERVICES)
     assert result.broken == []

@@ -56,7 +56,7 @@ async def hold(data_dir: Path, fresh: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     options = FleetOptions(
-        data_dir=data_dir, fixed_ports=True, fresh=fresh, variables={"DUNWELL_RETRY_HOLDOUT_SHARE": "0.05", "DUNWELL_RETRY_POLICY": "uniform-8"}
+        data_dir=data_dir, fixed_ports=True, fresh=fresh, variables={"DUNWELL_RETRY_HOLDOUT_SHARE": "0.05"}
     )
     write_state(data_dir, state="starting", doing="starting")
     async with Fleet(options, lambda text: write_state(data_dir, state="starting", doing=text)) as fleet:

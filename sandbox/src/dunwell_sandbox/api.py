@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from dunwell_kit.clock import Clock
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dunwell_kit.clock import Clock
 from dunwell_sandbox.gateway import Answer, Gateway, Refused, error
 from dunwell_sandbox.model import Invoice
 from dunwell_sandbox.opening import Opening

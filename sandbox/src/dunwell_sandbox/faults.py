@@ -8,7 +8,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 from dunwell_kit.chance import uniform
-
 from dunwell_sandbox.settings import FaultRates
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from dunwell_kit.chance import uniform
 from dunwell_kit.clock import Clock
-
 from dunwell_sandbox import model, shapes
 from dunwell_sandbox.declines import spoken
 from dunwell_sandbox.model import Attempt, Customer, Invoice, Method, Origin

@@ -14,13 +14,12 @@ from dataclasses import replace
 
 import typer
 import uvicorn
-from dunwell_kit.clock import Clock, clock_from_environment
-from dunwell_kit.errors import Misconfigured
-from dunwell_kit.settings import Environment
-from dunwell_worlds.protocol import World
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from dunwell_kit.clock import Clock, clock_from_environment
+from dunwell_kit.errors import Misconfigured
+from dunwell_kit.settings import Environment
 from dunwell_sandbox.api import Api
 from dunwell_sandbox.control import Control
 from dunwell_sandbox.gateway import Gateway
@@ -32,6 +31,7 @@ from dunwell_sandbox.stage import Stage, load_world
 from dunwell_sandbox.store import Store
 from dunwell_sandbox.webhooks import Webhooks
 from dunwell_sandbox.wire import Dropping, Wire
+from dunwell_worlds.protocol import World
 
 
 def make_sandbox(settings: SandboxSettings, clock: Clock, world: World | None = None) -> ASGIApp:

@@ -9,13 +9,12 @@ import re
 from datetime import UTC, datetime
 
 from dunwell_kit.clock import Clock
-from dunwell_worlds.protocol import ActionKind, FailedInvoice, Instrument, PayerAction
-
 from dunwell_sandbox.declines import spoken
 from dunwell_sandbox.gateway import Gateway
 from dunwell_sandbox.model import Customer, Invoice, Method
 from dunwell_sandbox.people import person
 from dunwell_sandbox.shapes import Json
+from dunwell_worlds.protocol import ActionKind, FailedInvoice, Instrument, PayerAction
 
 
 class Opening:

@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from dunwell_kit.errors import Misconfigured
-from dunwell_worlds.protocol import AttemptResult, FailedInvoice, PayerAction, World
-
 from dunwell_sandbox.settings import SandboxSettings
 from dunwell_sandbox.store import Store
+from dunwell_worlds.protocol import AttemptResult, FailedInvoice, PayerAction, World
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Payers look at their mail some times a day; a driver that steps so often misses no day.

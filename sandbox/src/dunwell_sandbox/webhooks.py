@@ -12,9 +12,9 @@ import hmac
 from collections.abc import Sequence
 
 import httpx
+
 from dunwell_kit.clock import Clock, monotonic
 from dunwell_kit.http import gateway_client
-
 from dunwell_sandbox.store import Delivery, Store
 
 _BACKOFF_SECONDS_MIN = 0.1

@@ -2,6 +2,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+
 from dunwell_sandbox.settings import FaultRates
 
 T0_ISO = "2026-03-02T06:00:00+00:00"

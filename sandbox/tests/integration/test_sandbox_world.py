@@ -10,14 +10,15 @@ from email.message import EmailMessage
 
 import aiosmtplib
 import httpx
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
 from dunwell_kit.clock import ManualClock
 from dunwell_sandbox.webhooks import signature
 from dunwell_stack.children import free_ports
 from dunwell_worlds import base
 from dunwell_worlds.protocol import ActionKind, PayerAction
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
 
 T0 = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

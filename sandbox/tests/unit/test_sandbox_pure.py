@@ -4,6 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dunwell_kit.errors import Misconfigured
 from dunwell_kit.settings import Environment
 from dunwell_sandbox.declines import STRIPE_CODES, spoken
@@ -15,8 +18,6 @@ from dunwell_sandbox.stage import load_world
 from dunwell_sandbox.store import Reply, Store
 from dunwell_sandbox.webhooks import signature
 from dunwell_worlds.protocol import Decline
-from hypothesis import given
-from hypothesis import strategies as st
 
 RATES = FaultRates(timeout=0.05, error=0.1, reset_before=0.05, reset_after=0.05, slow=0.05)
 

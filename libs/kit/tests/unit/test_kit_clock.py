@@ -59,3 +59,10 @@ def test_the_machines_clock_is_aware_and_a_manual_one_moves_by_hand() -> None:
     clock.set(START)
     assert clock.now() == START
     assert monotonic() <= monotonic()
+
+
+def test_a_reader_keeps_the_last_instant_of_a_driver_that_is_gone(tmp_path: Path) -> None:
+    writer = ClockWriter(tmp_path / "clock", START)
+    reader = FileClock(tmp_path / "clock")
+    writer.close()
+    assert reader.now() == START

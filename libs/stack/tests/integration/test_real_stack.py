@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from dunwell_stack import Stack, running_stack
 from dunwell_stack.choice import StackChoice, StackUnavailable
 

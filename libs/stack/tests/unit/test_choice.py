@@ -1,4 +1,5 @@
 import pytest
+
 from dunwell_stack.choice import StackChoice, StackUnavailable
 
 

@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+
 from dunwell_stack import jars
 from dunwell_stack.choice import StackUnavailable
 from dunwell_stack.jars import Pin, jars_in, matches, read_pins

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from dunwell_stack.children import free_ports
 from dunwell_stack.choice import StackUnavailable
 from dunwell_stack.processes import Supervisor, wait_http_ready

@@ -2,6 +2,7 @@ import os
 import socket
 
 import pytest
+
 from dunwell_stack.children import demand_free, free_ports, last_line
 from dunwell_stack.choice import StackUnavailable
 from dunwell_stack.java import find_java

@@ -59,7 +59,7 @@ class Instrument:
 
 @dataclass(frozen=True)
 class PastPayment:
-    """One charge of this payer before the failure; `decline` is set exactly when it was refused."""
+    """One charge of this payer before the failure; `decline` is None when it was approved or when nobody knows why not."""
 
     at: datetime
     amount_minor: int
@@ -96,7 +96,12 @@ class FailedInvoice:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What a charge came to; `cost_minor_usd` holds every fee it caused, in US cents."""
+    """What a charge came to.
+
+    Args:
+        decline: None when it was approved, or when the bank gave no reason at all.
+        cost_minor_usd: Every fee it caused, in US cents.
+    """
 
     approved: bool
     decline: Decline | None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from dunwell_worlds.base import BaseWorld, make
 from dunwell_worlds.protocol import ActionKind, FailedInvoice
 

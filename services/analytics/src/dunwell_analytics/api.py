@@ -6,10 +6,10 @@ from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from dunwell_kit.database import Database
 from fastapi import APIRouter, Query
 
 from dunwell_analytics import store, views
+from dunwell_kit.database import Database
 
 DEFAULT_TENANT = "default"
 Tenant = Annotated[str, Query(max_length=64)]

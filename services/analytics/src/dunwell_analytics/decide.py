@@ -11,9 +11,8 @@ from datetime import datetime
 
 from dunwell.notice.v1 import notice_pb2
 from dunwell.recovery.v1 import recovery_pb2
-from dunwell_contracts.values import instant
-
 from dunwell_analytics.model import CaseRow, Fact
+from dunwell_contracts.values import instant
 
 BY_NAMES = {
     recovery_pb2.RECOVERED_BY_RETRY: "retry",

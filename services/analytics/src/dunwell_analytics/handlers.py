@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from dunwell_analytics import store, translate
+from dunwell_analytics.decide import fold
 from dunwell_contracts.catalogue import by_type
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.messages import Handler, Received
-
-from dunwell_analytics import store, translate
-from dunwell_analytics.decide import fold
 
 CASES_A_TURN = 200
 # Read models may trail the log by about a second; nothing decides by them.

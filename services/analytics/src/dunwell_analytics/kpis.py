@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 
 import yaml
+
 from dunwell_kit.errors import Invalid
 
 COLUMNS = frozenset(

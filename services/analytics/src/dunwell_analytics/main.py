@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dunwell_kit.run import Runtime, Service, main
-
 from dunwell_analytics.api import routes
 from dunwell_analytics.handlers import Projector, consumed
+from dunwell_kit.run import Runtime, Service, main
 
 
 def build(runtime: Runtime) -> Service:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dunwell_contracts.envelope import Envelope, decode
-from dunwell_kit.database import Tx
 from google.protobuf.message import Message
 
 from dunwell_analytics.model import CaseRow, Fact
+from dunwell_contracts.envelope import Envelope, decode
+from dunwell_kit.database import Tx
 
 
 async def append(tx: Tx, envelope: Envelope, message: Message, subject: tuple[str, str, Sequence[str]]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from google.protobuf.message import Message
+
 from dunwell_contracts.envelope import Envelope
 from dunwell_kit.money import Money
-from google.protobuf.message import Message
 
 
 def subject_of(envelope: Envelope, message: Message) -> tuple[str, str, Sequence[str]]:

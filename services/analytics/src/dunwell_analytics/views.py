@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from dunwell_analytics import kpis, translate
+from dunwell_analytics.lift import Difference, difference
 from dunwell_contracts.envelope import Envelope, decode
 from dunwell_kit.database import Database
 from dunwell_kit.errors import NotFound
-
-from dunwell_analytics import kpis, translate
-from dunwell_analytics.lift import Difference, difference
 
 
 async def figures(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from dunwell_gateways import registry
-from dunwell_kit.database import Database
-from dunwell_kit.errors import NotFound
-from dunwell_kit.ids import new_secret
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
+from dunwell_gateways import registry
 from dunwell_ingest import store, views
 from dunwell_ingest.edge import Edge
 from dunwell_ingest.model import Endpoint
+from dunwell_kit.database import Database
+from dunwell_kit.errors import NotFound
+from dunwell_kit.ids import new_secret
 
 # 128 bits: nobody finds an endpoint by trying.
 TOKEN_BYTES = 16

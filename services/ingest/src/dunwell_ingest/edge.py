@@ -12,19 +12,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opentelemetry.trace import SpanKind
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
 from dunwell_gateways import registry
 from dunwell_gateways.port import SignatureInvalid, Unreadable
+from dunwell_ingest import store
+from dunwell_ingest.model import Arrived, Endpoint, token_hash
 from dunwell_kit import metrics, tracing
 from dunwell_kit.app import problem
 from dunwell_kit.clock import monotonic
 from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.failpoints import failpoint
-from opentelemetry.trace import SpanKind
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-
-from dunwell_ingest import store
-from dunwell_ingest.model import Arrived, Endpoint, token_hash
 
 # Stripe's own limit on events is below this; Adyen's batches need more and get it by their adapter later.
 BODY_BYTES_MAX = 256 * 1024

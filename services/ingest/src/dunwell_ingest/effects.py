@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport, NoReply
+from dunwell_ingest.handlers import Reader
 from dunwell_kit.clock import Clock
 from dunwell_kit.database import Tx
 from dunwell_kit.effects import Done, Effect, Postponed
-
-from dunwell_ingest.handlers import Reader
 
 ASK_AGAIN = timedelta(seconds=10)
 # After so many silent answers the fact goes out by patience alone; the event is still true, only less joined.

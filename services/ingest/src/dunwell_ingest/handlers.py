@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from opentelemetry.trace import SpanKind
+
 from dunwell_gateways import registry
 from dunwell_gateways.join import (
     Told,
@@ -21,14 +23,12 @@ from dunwell_gateways.join import (
     references,
 )
 from dunwell_gateways.port import Kind, Observation, RawDecline
+from dunwell_ingest import store, translate
+from dunwell_ingest.model import Stored
 from dunwell_kit import tracing
 from dunwell_kit.database import Database, EffectRecorded, TimerSet, Tx
 from dunwell_kit.errors import Invalid
 from dunwell_kit.timers import Fired
-from opentelemetry.trace import SpanKind
-
-from dunwell_ingest import store, translate
-from dunwell_ingest.model import Stored
 
 DELIVERIES_A_TURN = 100
 Classify = Callable[[RawDecline, str, str, datetime], tuple[str, str]]

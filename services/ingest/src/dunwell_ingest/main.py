@@ -8,13 +8,12 @@ from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport
 from dunwell_gateways.declines import classify
 from dunwell_gateways.port import RawDecline
-from dunwell_kit.http import gateway_client
-from dunwell_kit.run import Runtime, Service, main
-
 from dunwell_ingest.api import routes
 from dunwell_ingest.edge import Edge
 from dunwell_ingest.effects import LinkFetcher
 from dunwell_ingest.handlers import Reader
+from dunwell_kit.http import gateway_client
+from dunwell_kit.run import Runtime, Service, main
 
 
 def reason_of(decline: RawDecline, gateway: str, network: str, on: datetime) -> tuple[str, str]:

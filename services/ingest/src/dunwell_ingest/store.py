@@ -9,11 +9,9 @@ from typing import Any
 
 from dunwell_gateways.join import Told
 from dunwell_gateways.port import Observation
-from dunwell_kit.database import Tx
-
 from dunwell_ingest.model import Arrived, Endpoint, Stored, token_hash
 from dunwell_ingest.translate import observation_document, observation_from
-
+from dunwell_kit.database import Tx
 
 # A late half of an outcome that is an event already must find it; gateways repeat a delivery for three days.
 PUBLISHED_LOOK_BACK = timedelta(days=4)

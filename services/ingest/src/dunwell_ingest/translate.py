@@ -7,12 +7,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.message import Message
+
 from dunwell.common.v1 import common_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.values import stamp
 from dunwell_gateways.port import InstrumentFacts, Kind, Observation, RawDecline, Trigger
 from dunwell_kit.money import Money
-from google.protobuf.message import Message
 
 _TRIGGERS = {
     Trigger.SCHEDULE: payment_pb2.TRIGGER_SCHEDULE,

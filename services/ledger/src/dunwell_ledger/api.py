@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from dunwell_kit.database import Database
 from fastapi import APIRouter, Query
 
+from dunwell_kit.database import Database
 from dunwell_ledger import views
 
 DEFAULT_TENANT = "default"

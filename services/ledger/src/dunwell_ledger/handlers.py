@@ -12,7 +12,6 @@ from dunwell_kit import metrics
 from dunwell_kit.database import Tx
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.messages import Handler, Received
-
 from dunwell_ledger import store, translate
 from dunwell_ledger.decide import decide, effective_on
 from dunwell_ledger.model import Fact, Journal, Kind

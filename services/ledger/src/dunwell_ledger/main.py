@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dunwell_kit.run import Runtime, Service, main
-
 from dunwell_ledger.api import routes
 from dunwell_ledger.handlers import Books, consumed
 from dunwell_ledger.policy import LedgerPolicy

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 
 from dunwell_kit.database import Tx
-
 from dunwell_ledger.model import Fact, Journal, Kind, OpenItem, Subject
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from google.protobuf.message import Message
+
 from dunwell.common.v1 import common_pb2
 from dunwell.journal.v1 import journal_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import instant, stamp
 from dunwell_kit.money import Money
-from google.protobuf.message import Message
-
 from dunwell_ledger.model import Fact, Journal, Subject
 
 # Wire classes whose meaning is one fact with the invoice as its source object.

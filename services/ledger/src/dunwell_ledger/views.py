@@ -6,7 +6,6 @@ from datetime import date
 from typing import Any
 
 from dunwell_kit.database import Database
-
 from dunwell_ledger.policy import BUCKET_NAMES, bucket
 
 

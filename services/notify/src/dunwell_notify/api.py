@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dunwell_kit.database import Database
-from dunwell_kit.errors import Invalid
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, EmailStr, Field
 
+from dunwell_kit.database import Database
+from dunwell_kit.errors import Invalid
 from dunwell_notify import store, views
 from dunwell_notify.letters import language_of
 from dunwell_notify.model import Contact, Payer

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from dunwell_kit.errors import Unavailable
 
+from dunwell_kit.errors import Unavailable
 from dunwell_notify.letters import language_of
 from dunwell_notify.model import Contact, Payer
 

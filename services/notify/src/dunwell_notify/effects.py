@@ -18,7 +18,6 @@ from dunwell_kit.database import Database, TimerSet, Tx
 from dunwell_kit.effects import Done, Effect, Postponed
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
-
 from dunwell_notify import letters, store, translate
 from dunwell_notify.channels import Channel, Outcome, Outgoing
 from dunwell_notify.contacts import GatewayContacts

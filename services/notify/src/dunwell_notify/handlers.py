@@ -14,7 +14,6 @@ from dunwell_kit.database import EffectRecorded, TimerSet, Tx
 from dunwell_kit.ids import derived
 from dunwell_kit.messages import Handler, Received
 from dunwell_kit.timers import Fired, TimerHandler
-
 from dunwell_notify import store, translate
 from dunwell_notify.decide import may_send
 from dunwell_notify.model import EMAIL, CaseView, Later, PlannedStep, Send, Step, Suppress, Tone

@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from babel.dates import format_date
 from babel.numbers import format_currency
-from dunwell_kit.money import Money, exponent
 from liquid import Environment, StrictUndefined
 
+from dunwell_kit.money import Money, exponent
 from dunwell_notify.model import CaseView, Contact, Step, Tone
 
 LANGUAGES = ("en", "de", "fr")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dunwell_kit.http import gateway_client
 from dunwell_kit.run import Runtime, Service, main
 from dunwell_kit.settings import Environment
-
 from dunwell_notify.api import routes
 from dunwell_notify.channels.email import SmtpChannel
 from dunwell_notify.contacts import GatewayAccess, GatewayContacts

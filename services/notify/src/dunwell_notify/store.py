@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dunwell_kit.database import Tx
-
 from dunwell_notify.model import CaseView, Contact, Payer, PayerAction
 
 
@@ -302,11 +301,11 @@ async def set_notice(tx: Tx, notice_id: str, state: str, **values: Any) -> None:
     assert set(values) <= allowed
     changes = "".join(f", {name}=:{name}" for name in values)
     await tx.execute(
-        f"UPDATE notices SET state=:state, changed_at=now(){changes} WHERE notice_id=:id",
+        f"UPDATE notices SET state=:state, changed_at=now(){changes} WHERE notice_id=:id",  # noqa: S608 - names from a constant
         state=state,
         id=notice_id,
         **values,
-    )  # noqa: S608
+    )
 
 
 async def cases_of_subscription(tx: Tx, payer: Payer, subscription_id: str) -> list[str]:

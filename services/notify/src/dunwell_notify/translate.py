@@ -9,7 +9,6 @@ from dunwell.notice.v1 import notice_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import instant, stamp
-
 from dunwell_notify.model import CaseView, Payer, PayerAction
 
 _ACTIONS = {

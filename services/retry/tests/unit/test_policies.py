@@ -83,7 +83,7 @@ def test_advice_is_followed_when_there_is_any() -> None:
 
 def test_a_random_schedule_is_the_same_for_the_same_case_and_differs_between_cases() -> None:
     assert days_of(preset("random")) == days_of(preset("random"))
-    assert days_of(preset("random")) != days_of(preset("random"), a_case(case_id="rec_2"))
+    assert days_of(preset("random")) != days_of(preset("random"), a_case(invoice_id="in_2"))
 
 
 def test_an_outage_ladder_comes_before_the_schedule() -> None:

@@ -202,15 +202,15 @@ class _Life:
         if until <= self.seen:
             return
         for action in self.world.payer_actions(self.invoice.invoice_id, self.seen, until):
-            if action.kind is ActionKind.PAID:
+            if action.kind == ActionKind.PAID:
                 self.outcome.paid_at = action.at
-            elif action.kind is ActionKind.CANCELED:
+            elif action.kind == ActionKind.CANCELED:
                 self.outcome.canceled = True
-            elif action.kind is ActionKind.COMPLAINED:
+            elif action.kind == ActionKind.COMPLAINED:
                 self.outcome.complaints += 1
-            elif action.kind is ActionKind.OPTED_OUT:
+            elif action.kind == ActionKind.OPTED_OUT:
                 self.outcome.opted_out = True
-            elif action.kind is ActionKind.FIXED_METHOD:
+            elif action.kind == ActionKind.FIXED_METHOD:
                 # The charge that answers a fix comes at once, so that time stops here.
                 self.case = replace(self.case, fixed_at=action.at)
                 self.seen = action.at

@@ -16,6 +16,7 @@ from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice
 _VISA_FINAL = frozenset({"04", "07", "12", "14", "15", "41", "43", "R0", "R1", "R3"})
 _MASTERCARD_FINAL_ADVICE = frozenset({"03", "21"})
 _ACH_RETRYABLE = frozenset({"R01", "R09"})
+_SILENT = Decline(None, None, None, None)
 _WINDOW = timedelta(days=30)
 _VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH, _ACH_CAP = 20, 10, 35, 2
 
@@ -64,5 +65,5 @@ class Referee:
 
     def note(self, at: datetime, instrument_id: str, result: AttemptResult) -> None:
         """Remember what came back."""
-        if result.decline is not None:
-            self._refuse(instrument_id, at, result.decline)
+        if not result.approved:
+            self._refuse(instrument_id, at, result.decline or _SILENT)

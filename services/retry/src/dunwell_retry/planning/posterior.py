@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from dunwell_retry.planning.local import local_seconds
-from dunwell_retry.planning.model import Case, Past
+from dunwell_retry.planning.model import Case, Decline, Past
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model
 from dunwell_retry.planning.reading import Reading, read
 from dunwell_retry.planning.rhythm import HYPOTHESES, PERIOD_HOURS, PRIOR, PayTable
@@ -190,11 +190,11 @@ def readings_of(case: Case) -> list[Reading]:
     """Return the readings of the first refusal and of every later one on the first method."""
     first = case.methods[0]
     found = [read(case.decline, case.gateway, first.network, case.failed_at.date())]
-    known = case.decline
+    known: Decline | None = case.decline
     for charge in case.sent:
         if charge.instrument_id != first.instrument_id or charge.approved:
             continue
-        # Refusals mostly repeat the one before: its meaning does not change from day to day of one case.
+        # Refusals mostly repeat the one before. The gate reads each by its own date; for a posterior one reading will do.
         again = charge.decline == known
         known = charge.decline
         found.append(found[-1] if again else read(known, case.gateway, first.network, charge.at.date()))

@@ -59,7 +59,7 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
         return _advised(policy, case)
     if policy.kind == "random":
         span = policy.horizon_days - 1 / 24
-        draws = [chance("random policy", case.case_id, number) for number in range(policy.attempts_max)]
+        draws = [chance("random policy", case.invoice_id, number) for number in range(policy.attempts_max)]
         return _after(case, sorted(1 / 24 + draw * span for draw in draws), after, "drawn at random")
     return []
 

@@ -305,9 +305,9 @@ def _explored(
     good &= option.at >= int(option.at[first.column])
     columns = np.flatnonzero(good | (np.arange(option.at.size) == first.column))
     share = policy.exploration / columns.size
-    if chance("explore", seed, case.case_id, len(case.sent)) >= policy.exploration:
+    if chance("explore", seed, case.invoice_id, len(case.sent)) >= policy.exploration:
         return picks, 1 - policy.exploration + share
-    place = int(chance("explore where", seed, case.case_id, len(case.sent)) * columns.size)
+    place = int(chance("explore where", seed, case.invoice_id, len(case.sent)) * columns.size)
     column = int(columns[place])
     if column == first.column:
         return picks, 1 - policy.exploration + share

@@ -1,0 +1,1 @@
+"""Our own rules, read off the syntax tree: one rule a file, each with a test that proves it bites."""

@@ -27,6 +27,8 @@ from dunwell_kit.settings import KitSettings
 
 # Short enough that a wait costs a test nothing, long enough that a condition with a query does not flood.
 POLL_SECONDS = 0.02
+# The shards of a migration, with their number filled in.
+SHARDS_NOW = SHARDS.replace(":last", str(SHARD_COUNT - 1))
 
 
 async def wait_until(condition: Callable[[], object], seconds: float = 15.0) -> None:
@@ -66,7 +68,7 @@ async def make_kit_tables(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(kit_schema())
-        await connection.execute(SHARDS.replace(":last", str(SHARD_COUNT - 1)))
+        await connection.execute(SHARDS_NOW)
     finally:
         await connection.close()
 

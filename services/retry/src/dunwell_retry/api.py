@@ -68,7 +68,7 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
     async def operate(
         case_id: str, action: Literal["pause", "resume", "retry-now", "stop"], operator: OperatorIn | None = None
     ) -> dict[str, Any]:
-        by = (operator or OperatorIn()).by
+        by = operator.by if operator else "operator"
         case = await database.transact(lambda tx: recovery.operate(tx, case_id, action, by))
         return {"case_id": case.case_id, "state": case.state.value}
 

@@ -22,7 +22,7 @@ from dunwell_retry.planning.model import Case
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model, parse
 from dunwell_retry.planning.posterior import readings_of, reason_weights
 from dunwell_retry.planning.scenarios import CYCLE, EXPIRED, LINE, OUTAGE, RISK, Ints, Reals, chances, fixed_rows
-from dunwell_retry.planning.smart import view_of
+from dunwell_retry.planning.view import logged_view
 
 # Steps until the shares move by less than sampling noise; more only follow the noise.
 _ROUNDS = 12
@@ -65,7 +65,7 @@ def _row(logged: Logged, model: Model) -> _Row:
     case = logged.case
     first = case.methods[0].instrument_id
     sent = [charge for charge in logged.sent if charge.instrument_id == first]
-    whole, columns = view_of(case, tuple(sent), model)
+    whole, columns = logged_view(case, tuple(sent), model)
     chance = chances(model, whole.table, whole.past.hypotheses, columns, whole.failed, whole.usual)
     reading = readings_of(case)[0]
     layout = whole.layout

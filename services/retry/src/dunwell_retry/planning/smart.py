@@ -6,10 +6,7 @@ Owns: from a case to a plan by way of posterior and coverage. Refuses: rules (as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +14,15 @@ from numpy.typing import NDArray
 from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
-from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds, zone
-from dunwell_retry.planning.model import Case, Method, Past, Plan, PlannedAttempt, Refused, Sent
+from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds
+from dunwell_retry.planning.model import Case, Method, Plan, PlannedAttempt, Refused
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
 from dunwell_retry.planning.permits import Permits
 from dunwell_retry.planning.posterior import (
-    Rhythm,
     advice_factors,
-    past_view,
-    readings_of,
-    reason_weights,
-    rhythm,
     row_weights,
-    usual_hour,
 )
 from dunwell_retry.planning.reading import Reading, outage_since, read
-from dunwell_retry.planning.rhythm import PayTable, pay_table
 from dunwell_retry.planning.scenarios import (
     AUTH,
     CYCLE,
@@ -43,11 +33,10 @@ from dunwell_retry.planning.scenarios import (
     Columns,
     Ints,
     Reals,
-    Rows,
     chances,
     cycle_chances,
-    rows,
 )
+from dunwell_retry.planning.view import View, charged, view_of
 from dunwell_retry.policies.document import Policy
 
 _DAY, _HOUR = 86400, 3600
@@ -60,75 +49,7 @@ _NEARLY_AS_GOOD = 0.8
 _PAYER_FIXABLE = (EXPIRED, DEAD, REVOKED, AUTH)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """The case by the payer's calendar, and what the past says."""
-
-    case: Case
-    where: ZoneInfo
-    table: PayTable
-    failed: int
-    now: int
-    sent: tuple[int, ...]
-    past: Rhythm
-    layout: Rows
-    usual: int | None
-    reasons: Floats
-
-
-def _view(case: Case, now: datetime, model: Model, readings: Sequence[Reading]) -> _View:
-    where = zone(case.timezone) or ZoneInfo("UTC")
-    failed = local_seconds(case.failed_at, where)
-    first = case.methods[0]
-    table = pay_table(first.country, failed // _DAY)
-    past, usual = _past(case.history, where, case.gateway, first.network, failed % _DAY, table, model)
-    return _View(
-        case=case,
-        where=where,
-        table=table,
-        failed=failed,
-        now=local_seconds(now, where),
-        sent=tuple(sorted(local_seconds(charge.at, where) for charge in case.sent)),
-        past=past,
-        layout=rows(model, past.hypotheses, past.weights),
-        usual=usual,
-        reasons=reason_weights(model, case, past, readings),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _past(
-    history: tuple[Past, ...], where: ZoneInfo, gateway: str, network: str, due_second: int, table: PayTable,
-    model: Model,
-) -> tuple[Rhythm, int | None]:  # fmt: skip
-    """Return what a past says; remembered, since every decision of a case asks for the same."""
-    found = past_view(history, where, gateway, network)
-    return rhythm(model, table, found), usual_hour(found, due_second)
-
-
-def _charged(view: _View) -> Columns:
-    """Return the first charge and every later one on the first method as columns."""
-    first = view.case.methods[0].instrument_id
-    at, other = [view.failed], [False]
-    if view.sent:
-        for charge, local in zip(sorted(view.case.sent, key=lambda entry: entry.at), view.sent, strict=True):
-            if charge.instrument_id == first:
-                at.append(local)
-                other.append(charge.route != view.case.routes[0])
-    moments = np.array(at, dtype=np.int64)
-    gaps = np.diff(moments, prepend=moments[0] - 30 * _DAY) / _HOUR
-    repeat = np.maximum(0.0, np.arange(moments.size) - 1.0)
-    return Columns(moments // _DAY, moments % _DAY, repeat, gaps, np.array(other))
-
-
-def view_of(case: Case, sent: tuple[Sent, ...], model: Model) -> tuple[_View, Columns]:
-    """Return the view of a case after charges, and the columns of the refused one and of those: for fitting."""
-    whole = replace(case, sent=sent)
-    view = _view(whole, case.failed_at, model, readings_of(case))
-    return view, _charged(view)
-
-
-def story_weights(view: _View, model: Model, readings: Sequence[Reading], refused: Reals) -> Floats:
+def story_weights(view: View, model: Model, readings: Sequence[Reading], refused: Reals) -> Floats:
     """Return P(story) after everything that is known; `refused` holds the chances of the charges, (charge, story)."""
     case = view.case
     last = case.sent[-1] if case.sent else None
@@ -140,7 +61,7 @@ def story_weights(view: _View, model: Model, readings: Sequence[Reading], refuse
     return row_weights(view.layout, view.reasons, _telling(view, readings, refused), advice)
 
 
-def _telling(view: _View, readings: Sequence[Reading], refused: Reals) -> Reals:
+def _telling(view: View, readings: Sequence[Reading], refused: Reals) -> Reals:
     """Return the chances of the charges as evidence: one that met an outage tells about nothing but the outage."""
     down = [number for number, reading in enumerate(readings) if reading.observed == "outage"]
     if not down:
@@ -151,7 +72,7 @@ def _telling(view: _View, readings: Sequence[Reading], refused: Reals) -> Reals:
 
 
 def _columns(
-    view: _View, policy: Policy, outage: datetime | None
+    view: View, policy: Policy, outage: datetime | None
 ) -> tuple[Columns, Ints, NDArray[np.bool_], Sequence[int]]:
     """Return the candidate instants: the local grid, an outage ladder, and a second route's noons.
 
@@ -177,7 +98,7 @@ def _columns(
     return Columns(at // _DAY, at % _DAY, repeat, (at - last) / _HOUR, other), at, allowed, ladder
 
 
-def _second_method(view: _View, model: Model, method: Method, columns: Columns, reading: Reading | None) -> Option:
+def _second_method(view: View, model: Model, method: Method, columns: Columns, reading: Reading | None) -> Option:
     """Return the instants of a method that has not failed yet: mostly good, sometimes short of the same money."""
     other = model.section("other_method")
     cycle = cycle_chances(model, view.table, view.past.hypotheses, columns)
@@ -210,7 +131,7 @@ def _second_method(view: _View, model: Model, method: Method, columns: Columns, 
 
 
 def _mask_by_rules(
-    view: _View, permits: Permits, method: str, at: Ints, allowed: NDArray[np.bool_]
+    view: View, permits: Permits, method: str, at: Ints, allowed: NDArray[np.bool_]
 ) -> str | None:  # fmt: skip
     """Forbid the instants before which the gate refuses a charge; return its reason when it refuses for good."""
     if not allowed.any():
@@ -232,16 +153,16 @@ def smart_plan(
     look_ahead: int | None = None,
 ) -> Plan:  # fmt: skip
     """Return the plan of a case by the scenario model."""
-    view = _view(case, now, model, readings)
+    view = view_of(case, now, model, readings)
     columns, at, allowed, ladder = _columns(view, policy, outage_since(case, readings))
-    charged = _charged(view)
-    every = chances(model, view.table, view.past.hypotheses, charged.and_then(columns), view.failed, view.usual)
-    weights = story_weights(view, model, readings, every[: charged.day.size])
+    tried = charged(view)
+    every = chances(model, view.table, view.past.hypotheses, tried.and_then(columns), view.failed, view.usual)
+    weights = story_weights(view, model, readings, every[: tried.day.size])
     barred: dict[str, str] = {}
     options: list[Option] = []
     for number, method in enumerate(case.methods):
         if number == 0:
-            chance_of = every[charged.day.size :]
+            chance_of = every[tried.day.size :]
             cost = model.debit_cost if method.kind == "bank_debit" else model.attempt_cost
             option = Option(
                 weights, chance_of, at, allowed.copy(), cost, view.layout.risk, model.section("risk")["repeat"]
@@ -278,7 +199,7 @@ def _budget(case: Case, policy: Policy) -> int:
     return max(0, most - sum(1 for charge in case.sent if charge.initiator == "merchant"))
 
 
-def _terms(view: _View, policy: Policy, model: Model) -> Terms:
+def _terms(view: View, policy: Policy, model: Model) -> Terms:
     case = view.case
     rate = model.usd_per_unit.get(case.currency)
     # Yen and the like have no minor unit, so that one of them is one of it.
@@ -316,7 +237,7 @@ def _explored(
 
 
 def _permitted(
-    view: _View, permits: Permits, columns: Columns, options: list[Option], picks: list[Pick], propensity: float,
+    view: View, permits: Permits, columns: Columns, options: list[Option], picks: list[Pick], propensity: float,
     weights: Floats, other_route: NDArray[np.bool_], look_ahead: int | None,
 ) -> tuple[list[PlannedAttempt], list[Refused]]:  # fmt: skip
     """Return the picks in the order of time that the gate permits, each supposed refused before the next."""
@@ -350,13 +271,13 @@ def _round(value: float) -> float:
     return round(float(value), 4)
 
 
-def _posterior(view: _View, weights: Floats) -> dict[str, float]:
+def _posterior(view: View, weights: Floats) -> dict[str, float]:
     shares = np.bincount(view.layout.reason, weights=weights, minlength=len(REASONS))
     return {reason: _round(share) for reason, share in zip(REASONS, shares.tolist(), strict=True)}
 
 
 def _assemble(
-    view: _View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
+    view: View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
     attempts: list[PlannedAttempt], turned_down: list[Refused], options: list[Option], barred: Mapping[str, str],
     budget: int, look_ahead: int | None,
 ) -> Plan:  # fmt: skip
@@ -389,7 +310,7 @@ def _assemble(
     )
 
 
-def _alternatives(view: _View, options: list[Option], policy: Policy) -> list[Refused]:
+def _alternatives(view: View, options: list[Option], policy: Policy) -> list[Refused]:
     """Return the best instants that were left out, with what each would still add."""
     option = options[0]
     left = gains(options)[0]

@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export DUNWELL_CACHE_DIR ?= $(CURDIR)/var/cache
 PACKAGES := $(shell cat tools/packages.txt)
 
-.PHONY: help setup demo test unit integration e2e up down lint format bench backtest generate docs clean
+.PHONY: help setup demo test unit integration e2e up down lint format generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -54,12 +54,6 @@ format: setup ## Format the code
 
 generate: setup ## Regenerate code from proto/
 	@$(PY) tools/generate.py
-
-bench: setup ## Paired performance ratios, JSON in bench/results
-	@$(PY) -m bench
-
-backtest: setup ## Compare policies on all worlds; writes docs/reference/backtest.md
-	@$(PY) tools/backtest_tables.py
 
 clean: ## Remove what runs left behind (never the environment)
 	@rm -rf var/demo var/up var/test

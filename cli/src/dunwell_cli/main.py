@@ -20,6 +20,7 @@ from dunwell_cli.output import Json, console, errors, fail, guarded, show
 from dunwell_kit.errors import DunwellError
 from dunwell_kit.kafka import ensure_topics
 from dunwell_kit.migrate import provision_all
+from dunwell_retry.backtest import command as backtest
 from dunwell_stack import StackUnavailable
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(books.cases, name="cases")
 app.add_typer(events.events, name="events")
 app.add_typer(rules.rules, name="rules")
 app.add_typer(rules.declines, name="declines")
+app.command("backtest")(backtest.backtest)
 app.command("kpis")(books.kpis)
 app.command("trial-balance")(books.trial_balance)
 app.command("aging")(books.aging)

@@ -39,16 +39,22 @@ class Past:
 
     def of(self, invoice: int, declines: tuple[Decline, ...]) -> tuple[PastPayment, ...]:
         """Return one payer's past, oldest first."""
-        rows = range(self.bounds[invoice], self.bounds[invoice + 1])
-        return tuple(
-            PastPayment(
-                datetime.fromtimestamp(self.at[row], UTC),
-                self.amount_minor[row],
-                self.approved[row],
-                None if self.approved[row] else declines[self.code[row]],
+        first, last = self.bounds[invoice], self.bounds[invoice + 1]
+        found = []
+        for at, approved, code, amount in zip(
+            self.at[first:last], self.approved[first:last], self.code[first:last], self.amount_minor[first:last],
+            strict=True,
+        ):  # fmt: skip
+            # Filled without the frozen type's slow constructor: a world holds millions of these rows.
+            row = object.__new__(PastPayment)
+            row.__dict__.update(
+                at=datetime.fromtimestamp(at, UTC),
+                amount_minor=amount,
+                approved=approved,
+                decline=None if approved else declines[code],
             )
-            for row in rows
-        )
+            found.append(row)
+        return tuple(found)
 
 
 def past_declines() -> tuple[Decline, ...]:

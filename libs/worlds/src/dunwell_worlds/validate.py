@@ -70,11 +70,14 @@ def check_invoice(invoice: FailedInvoice) -> FailedInvoice:
 def _check_history(invoice: FailedInvoice, subject: str) -> None:
     before: datetime | None = None
     for payment in invoice.history:
-        _aware(payment.at, subject, "history[].at")
-        _need(before is None or payment.at >= before, subject, "history is not in time order")
+        at = payment.at
+        if at.__class__ is not datetime or at.tzinfo is not UTC:
+            _aware(at, subject, "history[].at")
+        if before is not None and at < before:
+            raise WorldBroken(f"{subject}: history is not in time order")
         if payment.approved and payment.decline is not None:
             raise WorldBroken(f"{subject}: an approved payment of the past has a decline")
-        before = payment.at
+        before = at
     _need(before is None or before <= invoice.failed_at, subject, "history reaches past failed_at")
 
 

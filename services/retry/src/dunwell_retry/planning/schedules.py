@@ -66,7 +66,12 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
 
 def _after(case: Case, days: Sequence[float], after: datetime, reason: str = "fixed schedule") -> list[Moment]:
     passed = (after - case.failed_at) / _DAY
-    return [(case.failed_at + timedelta(days=day), f"{reason}: day {day:g}") for day in days if day > passed]
+    return [(case.failed_at + timedelta(days=day), _text(reason, day)) for day in days if day > passed]
+
+
+@lru_cache(maxsize=1024)
+def _text(reason: str, day: float) -> str:
+    return f"{reason}: day {day:g}"
 
 
 def _advised(policy: Policy, case: Case) -> list[Moment]:

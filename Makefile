@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export DUNWELL_CACHE_DIR ?= $(CURDIR)/var/cache
 PACKAGES := $(shell cat tools/packages.txt)
 
-.PHONY: help setup demo test unit integration e2e up down lint format generate clean
+.PHONY: help setup demo test unit integration e2e up down lint format generate backtest clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ format: setup ## Format the code
 
 generate: setup ## Regenerate code from proto/
 	@$(PY) tools/generate.py
+
+backtest: setup ## Compare policies on all worlds (long); writes docs/reference/backtest.md
+	@OPENBLAS_NUM_THREADS=1 $(PY) -c "from dunwell_retry.backtest.command import main; main(['reference', '--jobs', '2'])"
 
 clean: ## Remove what runs left behind (never the environment)
 	@rm -rf var/demo var/up var/test

@@ -28,7 +28,8 @@ def fold(facts: Sequence[Fact]) -> CaseRow | None:
     if opening is None:
         return None
     row = _opened(opening)
-    for fact in facts:
+    # Topics overtake each other, so the log's order is not the order of things; what happened at one instant keeps it.
+    for fact in sorted(facts, key=lambda f: f.occurred_at):
         row = _evolve(row, fact)
     return row
 
@@ -70,8 +71,8 @@ def _evolve(row: CaseRow, fact: Fact) -> CaseRow:
         return replace(row, state="exhausted", ended_at=fact.occurred_at)
     if isinstance(message, recovery_pb2.RecoveryCanceled):
         return replace(row, state="canceled", ended_at=fact.occurred_at)
-    if isinstance(message, recovery_pb2.RecoveryPaused):
-        return replace(row, state="paused")
-    if isinstance(message, recovery_pb2.RecoveryResumed):
-        return replace(row, state="open")
+    if isinstance(message, recovery_pb2.RecoveryPaused | recovery_pb2.RecoveryResumed):
+        held = "paused" if isinstance(message, recovery_pb2.RecoveryPaused) else "open"
+        # An end is for good, whatever is heard after it.
+        return row if row.ended_at else replace(row, state=held)
     return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.routing import Route
 
@@ -18,6 +18,8 @@ from dunwell_kit.ids import new_secret
 
 # 128 bits: nobody finds an endpoint by trying.
 TOKEN_BYTES = 16
+# Postgres has no character NUL, so no name holds one.
+TEXT = r"^[^\x00]*$"
 
 
 class EndpointIn(BaseModel):
@@ -26,8 +28,8 @@ class EndpointIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     gateway: str = Field(max_length=32)
-    account: str = Field(min_length=1, max_length=128)
-    secret: str = Field(min_length=1, max_length=512)
+    account: str = Field(min_length=1, max_length=128, pattern=TEXT)
+    secret: str = Field(min_length=1, max_length=512, pattern=TEXT)
     tenant_id: str = Field("default", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
 
 
@@ -57,7 +59,7 @@ def routes(database: Database, edge: Edge, public_url: str) -> APIRouter:
         return await views.quarantined(database, limit)
 
     @router.post("/quarantine/{delivery_id}/replay", status_code=202)
-    async def replay(delivery_id: str) -> dict[str, str]:
+    async def replay(delivery_id: Annotated[str, Path(max_length=64, pattern=TEXT)]) -> dict[str, str]:
         if not await database.transact(lambda tx: store.requeue(tx, delivery_id)):
             raise NotFound(f"delivery {delivery_id!r} is not in quarantine")
         edge.commits.inserted.set()

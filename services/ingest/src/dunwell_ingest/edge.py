@@ -28,6 +28,8 @@ from dunwell_kit.failpoints import failpoint
 
 # Stripe's own limit on events is below this; Adyen's batches need more and get it by their adapter later.
 BODY_BYTES_MAX = 256 * 1024
+# An index entry must stay small, or one delivery would fail with all that wait beside it; real ids are below 64.
+NAME_CHARS_MAX = 255
 # Gateways give up after 5 s at the earliest (Razorpay, Paddle, Recurly); past this an answer helps nobody.
 DEADLINE_SECONDS = 8.0
 GROUP_MAX = 200
@@ -142,6 +144,8 @@ class Edge:
         traceparent, _ = tracing.carrier()
         try:
             head = registry.adapter(endpoint.gateway).webhook.delivery(body)
+            if max(len(head.event_id), len(head.event_type)) > NAME_CHARS_MAX:
+                raise Unreadable(f"the event's id or type is longer than {NAME_CHARS_MAX} characters")
         except Unreadable as error:
             # Authentic but not readable: kept for a person, and acknowledged, since a retry would not change it.
             own_id = "unreadable:" + hashlib.sha256(body).hexdigest()

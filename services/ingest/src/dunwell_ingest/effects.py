@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport, NoReply
@@ -12,8 +12,6 @@ from dunwell_kit.database import Tx
 from dunwell_kit.effects import Done, Effect, Postponed
 
 ASK_AGAIN = timedelta(seconds=10)
-# After so many silent answers the fact goes out by patience alone; the event is still true, only less joined.
-ASKS_MAX = 5
 
 
 class LinkFetcher:
@@ -30,8 +28,9 @@ class LinkFetcher:
         ids = {"payment_id": fields["id"]} if fields["kind"] == "payment" else {"invoice_id": fields["id"]}
         reply = await self._transports[gateway].send(charge.links(**ids))
         links = None if isinstance(reply, NoReply) else charge.interpret_links(reply.status, reply.headers, reply.body)
-        if links is None and effect.tries < ASKS_MAX:
-            return Postponed(self._clock.now() + ASK_AGAIN)
+        again = self._clock.now() + ASK_AGAIN
+        if links is None and again < datetime.fromisoformat(fields["until"]):
+            return Postponed(again)
         found = dict(links or {})
         if links is not None and fields["kind"] == "payment":
             # An empty answer is an answer: the payment has no invoice.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from opentelemetry.trace import SpanKind
 
@@ -31,6 +31,8 @@ from dunwell_kit.errors import Invalid
 from dunwell_kit.timers import Fired
 
 DELIVERIES_A_TURN = 100
+# The fact goes out when patience ends; an answer that comes much later would help nobody any more.
+ASK_WINDOW = timedelta(minutes=10)
 Classify = Callable[[RawDecline, str, str, datetime], tuple[str, str]]
 
 
@@ -73,6 +75,7 @@ class Reader:
         ):  # fmt: skip
             try:
                 facts = registry.adapter(delivery.gateway).webhook.translate(delivery.body)
+                translate.check_storable(facts)
             except Invalid as error:
                 await store.set_state(tx, delivery.delivery_id, "quarantined", str(error)[:500])
                 return []
@@ -139,10 +142,11 @@ class Reader:
         """Ask the gateway for what only it knows, and look again when patience ends."""
         first = translate.references_text(references(part[0].observation), gateway, account)[0]
         fields = {"tenant": tenant, "gateway": gateway, "account": account, "ref": first}
+        until = (tx.now + ASK_WINDOW).isoformat()
         missing = missing_link(part, links)
         if missing is not None:
             kind, value = missing
-            payload = {**fields, "kind": kind, "id": value}
+            payload = {**fields, "kind": kind, "id": value, "until": until}
             tx.record_effect(EffectRecorded("fetch_links", f"{gateway}|{account}|{kind}:{value}", first, payload))
         tx.set_timer(TimerSet(first, "join", due_at(part), "", fields))
 
@@ -158,6 +162,10 @@ class Reader:
         await self._join_account(tx, tenant, gateway, account, [ref])
 
     async def _publish(self, tx: Tx, source: translate.Source, fact: Observation) -> None:
+        if fact.payment_id and not fact.invoice_id:
+            # Disputes and refunds name their payment alone.
+            links = await store.links_of(tx, source.gateway, source.account, [fact.payment_id], [])
+            fact = _linked(fact, links)
         if not fact.payer_id and (fact.invoice_id or fact.payment_id):
             known = await store.known_payer(tx, source.gateway, source.account, fact)
             fact = replace(fact, payer_id=known["payer_id"]) if known else fact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from dunwell.common.v1 import common_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.values import stamp
 from dunwell_gateways.port import InstrumentFacts, Kind, Observation, RawDecline, Trigger
+from dunwell_kit.errors import Invalid
 from dunwell_kit.money import Money
 
 _TRIGGERS = {
@@ -24,6 +25,21 @@ _TRIGGERS = {
     Trigger.UNKNOWN: payment_pb2.TRIGGER_UNSPECIFIED,
 }
 Classified = tuple[str, str]
+# Stripe's ids have at most 255 characters; source: docs.stripe.com/upgrades, "Length of object IDs".
+ID_CHARS_MAX = 255
+# The wire and the database count minor units in signed 64 bits.
+MINOR_MAX = 2**63 - 1
+
+
+def check_storable(facts: Sequence[Observation]) -> None:
+    """Return when every fact fits the wire and the store; Invalid naming what does not."""
+    for fact in facts:
+        if fact.money is not None and fact.money.minor > MINOR_MAX:
+            raise Invalid(f"amount {fact.money.minor} is larger than any amount can be")
+        for each in fields(fact):
+            value = getattr(fact, each.name)
+            if each.name.endswith("_id") and len(value) > ID_CHARS_MAX:
+                raise Invalid(f"{each.name} has {len(value)} characters, more than {ID_CHARS_MAX}")
 
 
 class Source:

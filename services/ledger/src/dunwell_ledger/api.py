@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from dunwell_kit.database import Database
 from dunwell_ledger import views
 
 DEFAULT_TENANT = "default"
-Tenant = Annotated[str, Query(max_length=64)]
+# Postgres has no character NUL, so no name holds one.
+TEXT = r"^[^\x00]*$"
+Tenant = Annotated[str, Query(max_length=64, pattern=TEXT)]
+Name = Annotated[str, Query(max_length=255, pattern=TEXT)]
 
 
 def routes(database: Database) -> APIRouter:
@@ -27,14 +30,16 @@ def routes(database: Database) -> APIRouter:
         return await views.aging(database, tenant, as_of or database.clock.now().date())
 
     @router.get("/balances/{invoice_id}")
-    async def balances(invoice_id: str, tenant: Tenant = DEFAULT_TENANT) -> list[dict[str, Any]]:
+    async def balances(
+        invoice_id: Annotated[str, Path(max_length=255, pattern=TEXT)], tenant: Tenant = DEFAULT_TENANT
+    ) -> list[dict[str, Any]]:
         return await views.invoice_balance(database, tenant, invoice_id)
 
     @router.get("/journals")
     async def journals(
         tenant: Tenant = DEFAULT_TENANT,
-        case_id: str = "",
-        invoice_id: str = "",
+        case_id: Name = "",
+        invoice_id: Name = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 100,
     ) -> list[dict[str, Any]]:
         return await views.journals(database, tenant, case_id, invoice_id, limit)

@@ -33,6 +33,11 @@ def effective_on(fact: Fact, policy: LedgerPolicy) -> date:
     return fact.at.astimezone(ZoneInfo(policy.timezone)).date()
 
 
+def due_on(fact: Fact, policy: LedgerPolicy) -> date:
+    """Return the day from which the invoice of a fact ages, in the tenant's zone."""
+    return (fact.due_at or fact.at).astimezone(ZoneInfo(policy.timezone)).date()
+
+
 def _journal(kind: Kind, fact: Fact, policy: LedgerPolicy, rule: str, *legs: Leg, source: str = "") -> Journal:
     return Journal(
         subject=fact.subject,
@@ -65,7 +70,12 @@ def _changed(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Jo
         return _opened(item, fact, policy)
     difference = fact.money.minor - item.principal
     # A settled or written-off invoice is not opened again by a late change.
-    if difference == 0 or item.principal == 0 or _booked(item, Kind.INVOICE_CHANGED, fact.source_id):
+    if (
+        difference == 0
+        or item.principal == 0
+        or _foreign(item, fact)
+        or _booked(item, Kind.INVOICE_CHANGED, fact.source_id)
+    ):
         return []
     legs = Leg(model.AR, difference, fact.subject.item), Leg(model.BILLED, -difference)
     return [_journal(Kind.INVOICE_CHANGED, fact, policy, "ledger.invoice_changed", *legs)]
@@ -79,9 +89,10 @@ def _payment(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Jo
         return []
     # An invoice we first hear of by its payment was opened and paid: both belong in the books.
     opening = _opened(item, fact, policy) if item is None and fact.subject.invoice_id else []
-    owed = amount if opening else max(0, item.principal) if item else 0
+    known = item if item is not None and not _foreign(item, fact) else None
+    owed = amount if opening else max(0, known.principal) if known else 0
     settled = min(amount, owed)
-    recovered = min(amount - settled, item.written_off) if item else 0
+    recovered = min(amount - settled, known.written_off) if known else 0
     rest = amount - settled - recovered
     return [
         *opening,
@@ -104,7 +115,9 @@ def _paid_source(fact: Fact) -> str:
 
 def _paid(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Journal]:
     """An invoice said to be paid without naming a payment: book what is still open, once."""
-    if item is None or item.principal <= 0 or _booked(item, Kind.PAYMENT, _paid_source(fact)):
+    if item is None or item.principal <= 0 or _foreign(item, fact):
+        return []
+    if _booked(item, Kind.PAYMENT, _paid_source(fact)):
         return []
     legs = Leg(fact.subject.clearing, item.principal), Leg(model.AR, -item.principal, fact.subject.item)
     return [_journal(Kind.PAYMENT, fact, policy, "ledger.paid_out_of_band", *legs, source=_paid_source(fact))]
@@ -136,8 +149,11 @@ def _withdrawn(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[
 
 
 def _dispute_closed(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Journal]:
-    withdrawn = fact.source_id.removesuffix(":closed") + ":withdrawn"
-    if not _booked(item, Kind.DISPUTE_WITHDRAWN, withdrawn) or _booked(item, Kind.DISPUTE_CLOSED, fact.source_id):
+    if (
+        fact.money.minor <= 0
+        or not _booked(item, Kind.DISPUTE_WITHDRAWN, fact.withdrawn_source)
+        or _booked(item, Kind.DISPUTE_CLOSED, fact.source_id)
+    ):
         return []
     to = fact.subject.clearing if fact.won else model.DISPUTE_LOSS
     rule = "ledger.dispute_won" if fact.won else "ledger.dispute_lost"
@@ -147,7 +163,12 @@ def _dispute_closed(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> 
 
 def _voided(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Journal]:
     """The opening is reversed as far as it is still open; that is no loss."""
-    if item is None or item.principal <= 0 or _booked(item, Kind.INVOICE_VOIDED, fact.source_id):
+    if (
+        item is None
+        or item.principal <= 0
+        or _foreign(item, fact)
+        or _booked(item, Kind.INVOICE_VOIDED, fact.source_id)
+    ):
         return []
     legs = Leg(model.BILLED, item.principal), Leg(model.AR, -item.principal, fact.subject.item)
     return [_journal(Kind.INVOICE_VOIDED, fact, policy, "ledger.invoice_voided", *legs)]
@@ -155,7 +176,7 @@ def _voided(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Jou
 
 def _uncollectible(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Journal]:
     source = f"{fact.subject.item}:writeoff:1"
-    if item is None or item.principal <= 0 or _booked(item, Kind.WRITE_OFF, source):
+    if item is None or item.principal <= 0 or _foreign(item, fact) or _booked(item, Kind.WRITE_OFF, source):
         return []
     legs = Leg(model.BAD_DEBT, item.principal), Leg(model.AR, -item.principal, fact.subject.item)
     return [_journal(Kind.WRITE_OFF, fact, policy, f"ledger.write_off.{fact.what}", *legs, source=source)]
@@ -163,6 +184,11 @@ def _uncollectible(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> l
 
 def _exhausted(item: OpenItem | None, fact: Fact, policy: LedgerPolicy) -> list[Journal]:
     return _uncollectible(item, fact, policy) if policy.write_off_exhausted else []
+
+
+def _foreign(item: OpenItem, fact: Fact) -> bool:
+    """True when the fact speaks of another currency than the invoice: the one cannot settle the other."""
+    return fact.money.currency != item.currency
 
 
 def _booked(item: OpenItem | None, kind: Kind, source: str) -> bool:

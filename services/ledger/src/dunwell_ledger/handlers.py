@@ -13,7 +13,7 @@ from dunwell_kit.database import Tx
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.messages import Handler, Received
 from dunwell_ledger import store, translate
-from dunwell_ledger.decide import decide, effective_on
+from dunwell_ledger.decide import decide, due_on
 from dunwell_ledger.model import Fact, Journal, Kind
 from dunwell_ledger.policy import LedgerPolicy
 
@@ -39,9 +39,11 @@ class Books:
 
     async def _book(self, tx: Tx, fact: Fact, received: Received) -> None:
         item = await store.open_item(tx, fact.subject)
+        if fact.what == "dispute_closed":
+            item = await store.with_dispute(tx, item, fact)
         journals = decide(item, fact, self._policy)
         if journals or fact.what == "opened":
-            await store.ensure_item(tx, fact, effective_on(fact, self._policy))
+            await store.ensure_item(tx, fact, due_on(fact, self._policy))
         case_id = fact.subject.case_id or (item.subject.case_id if item else "")
         posted = await store.post(tx, journals, case_id) if journals else []
         for journal in posted:

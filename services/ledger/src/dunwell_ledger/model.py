@@ -135,6 +135,7 @@ class Fact:
         money: The amount told.
         source_id: The gateway object: `gateway:account:object`.
         won: For a closed dispute, whether the merchant keeps the money.
+        due_at: When the invoice is due, where that is told; else it is due when the fact happened.
     """
 
     what: str
@@ -144,3 +145,9 @@ class Fact:
     at: datetime
     evidence: tuple[str, ...]
     won: bool = False
+    due_at: datetime | None = None
+
+    @property
+    def withdrawn_source(self) -> str:
+        """The source of the withdrawal that a closed dispute follows."""
+        return self.source_id.removesuffix(":closed") + ":withdrawn"

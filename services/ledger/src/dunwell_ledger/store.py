@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 
 from dunwell_kit.database import Tx
 from dunwell_ledger.model import Fact, Journal, Kind, OpenItem, Subject
@@ -39,7 +41,20 @@ async def open_item(tx: Tx, subject: Subject) -> OpenItem | None:
     )
 
 
-async def ensure_item(tx: Tx, fact: Fact, due_on: object) -> None:
+async def with_dispute(tx: Tx, item: OpenItem | None, fact: Fact) -> OpenItem:
+    """Return the item knowing what was booked of a dispute: gateways may tell a dispute without its invoice."""
+    rows = await tx.rows(
+        "SELECT kind, source_id FROM journals WHERE tenant_id=:tenant AND source_id = ANY(CAST(:sources AS text[]))",
+        tenant=fact.subject.tenant_id,
+        sources=[fact.source_id, fact.withdrawn_source],
+    )
+    booked = frozenset((Kind(row["kind"]), str(row["source_id"])) for row in rows)
+    if item is None:
+        return OpenItem(fact.subject, fact.money.currency, fact.at.date(), 0, 0, booked)
+    return replace(item, booked=item.booked | booked)
+
+
+async def ensure_item(tx: Tx, fact: Fact, due_on: date) -> None:
     """Make the invoice's open item if it is new, and note the case and payer that are learned later."""
     subject = fact.subject
     if not subject.item:
@@ -50,7 +65,8 @@ async def ensure_item(tx: Tx, fact: Fact, due_on: object) -> None:
            VALUES (:tenant, :item, :gateway, :account, :invoice, :payer, :case_id, :currency, :due)
            ON CONFLICT (tenant_id, item) DO UPDATE SET
              case_id = CASE WHEN excluded.case_id <> '' THEN excluded.case_id ELSE o.case_id END,
-             payer_id = CASE WHEN excluded.payer_id <> '' THEN excluded.payer_id ELSE o.payer_id END""",
+             payer_id = CASE WHEN excluded.payer_id <> '' THEN excluded.payer_id ELSE o.payer_id END,
+             due_on = CASE WHEN :told THEN excluded.due_on ELSE o.due_on END""",
         tenant=subject.tenant_id,
         item=subject.item,
         gateway=subject.gateway,
@@ -60,6 +76,7 @@ async def ensure_item(tx: Tx, fact: Fact, due_on: object) -> None:
         case_id=subject.case_id,
         currency=fact.money.currency,
         due=due_on,
+        told=fact.due_at is not None,
     )
 
 

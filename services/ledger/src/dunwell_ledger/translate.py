@@ -65,6 +65,9 @@ def _gateway_facts(message: Message, event_id: str, made_at: datetime) -> list[F
     origin: payment_pb2.Origin = message.origin  # type: ignore[attr-defined]
     subject = subject_of(origin)
     at = instant(origin, "occurred_at") or made_at
+    if not message.amount.currency_code:  # type: ignore[attr-defined]
+        # Nothing can be booked without an amount.
+        return []
     money = money_of(message.amount)  # type: ignore[attr-defined]
     evidence = (event_id, *origin.gateway_event_ids)
     gateway = f"{origin.gateway}:{origin.account}"
@@ -73,7 +76,8 @@ def _gateway_facts(message: Message, event_id: str, made_at: datetime) -> list[F
         if not subject.invoice_id:
             return []
         source = f"{subject.item}:{event_id}" if what == "changed" else f"{subject.item}:{what}"
-        return [Fact(what, subject, money, source, at, evidence)]
+        due_at = instant(message, "due_at") if isinstance(message, payment_pb2.InvoiceOpened) else None
+        return [Fact(what, subject, money, source, at, evidence, due_at=due_at)]
     if isinstance(message, payment_pb2.PaymentSucceeded | payment_pb2.InvoicePaid):
         payment = origin.payment_id or origin.charge_id
         if payment:

@@ -15,6 +15,8 @@ from dunwell_notify.letters import language_of
 from dunwell_notify.model import Contact, Payer
 
 DEFAULT_TENANT = "default"
+# Postgres has no character NUL, so no name holds one.
+TEXT = r"^[^\x00]*$"
 
 
 class ContactIn(BaseModel):
@@ -22,15 +24,15 @@ class ContactIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tenant_id: str = Field(DEFAULT_TENANT, max_length=64)
-    gateway: str = Field(max_length=32)
-    account: str = Field(max_length=128)
-    payer_id: str = Field(max_length=255)
+    tenant_id: str = Field(DEFAULT_TENANT, max_length=64, pattern=TEXT)
+    gateway: str = Field(max_length=32, pattern=TEXT)
+    account: str = Field(max_length=128, pattern=TEXT)
+    payer_id: str = Field(max_length=255, pattern=TEXT)
     email: EmailStr | None = None
-    name: str = Field("", max_length=200)
+    name: str = Field("", max_length=200, pattern=TEXT)
     language: str = Field("en", max_length=16)
     timezone: str = Field("UTC", max_length=64)
-    country: str = Field("", max_length=2)
+    country: str = Field("", max_length=2, pattern=TEXT)
     opted_out: bool = False
 
 
@@ -57,8 +59,8 @@ def routes(database: Database) -> APIRouter:
 
     @router.get("/notices")
     async def notices(
-        tenant: Annotated[str, Query(max_length=64)] = DEFAULT_TENANT,
-        case_id: str = "",
+        tenant: Annotated[str, Query(max_length=64, pattern=TEXT)] = DEFAULT_TENANT,
+        case_id: Annotated[str, Query(max_length=255, pattern=TEXT)] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 100,
     ) -> list[dict[str, Any]]:
         return await views.notices(database, tenant, case_id, limit)

@@ -13,6 +13,9 @@ from dunwell_kit.errors import Unavailable
 from dunwell_notify.letters import language_of
 from dunwell_notify.model import Contact, Payer
 
+# RFC 5321 section 4.5.3.1.3: the longest path, its two brackets left out.
+ADDRESS_CHARS_MAX = 254
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayAccess:
@@ -55,13 +58,22 @@ def contact_of(customer: dict[str, Any]) -> Contact:
     locales = customer.get("preferred_locales") or ["en"]
     metadata = customer.get("metadata") or {}
     return Contact(
-        email=customer.get("email"),
+        email=address_or_none(customer.get("email")),
         name=customer.get("name") or "",
         language=language_of(locales[0]),
         timezone=zone_or_utc(metadata.get("timezone")),
         country=(customer.get("address") or {}).get("country") or "",
         opted_out=metadata.get("opted_out") == "true",
     )
+
+
+def address_or_none(value: object) -> str | None:
+    """Return an e-mail address if it can be one: one line, one `@` with something on both sides, no blanks."""
+    if not isinstance(value, str) or len(value) > ADDRESS_CHARS_MAX:
+        return None
+    local, at, domain = value.partition("@")
+    plain = value.isprintable() and not any(letter.isspace() or letter in '<>,;"@' for letter in local + domain)
+    return value if local and at and domain and plain else None
 
 
 def zone_or_utc(name: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dunwell.notice.v1 import notice_pb2
@@ -24,9 +24,11 @@ from dunwell_notify.contacts import GatewayContacts
 from dunwell_notify.letters import Brand, Letter
 from dunwell_notify.model import CaseView, Contact, Payer, Step, Tone
 
-# A gateway that does not answer is asked again after this much business time, this often, then the step goes on.
+# A gateway that does not answer is asked again after this much business time, until the step goes on without it.
 ASK_AGAIN = timedelta(minutes=2)
-ASKS_MAX = 4
+# A mail server that is away for now is tried again so soon, and so long that the message still leaves in its hour.
+DEFER = timedelta(minutes=10)
+DEFER_MAX = timedelta(hours=1)
 
 
 class Messenger:
@@ -46,8 +48,9 @@ class Messenger:
         try:
             contact = await self._contacts.fetch(payer)
         except Unavailable:
-            if effect.tries < ASKS_MAX:
-                return Postponed(self._database.clock.now() + ASK_AGAIN)
+            again = self._database.clock.now() + ASK_AGAIN
+            if again < datetime.fromisoformat(fields["until"]):
+                return Postponed(again)
             contact = None
 
         async def apply(tx: Tx) -> None:
@@ -74,6 +77,10 @@ class Messenger:
         outcome = await self._channel.send(Outgoing(contact.email or "", raw, identity))
         failpoint("notify.after_send")
         metrics.NOTICES.labels("email", outcome.state).inc()
+        if outcome.state == "deferred":
+            if await self._database.transact(lambda tx: _back_in_queue(tx, notice_id, outcome.detail)):
+                return Postponed(self._database.clock.now() + DEFER)
+            outcome = Outcome("failed", outcome.detail)
 
         async def apply(tx: Tx) -> None:
             await _record_outcome(tx, notice_id, letter, outcome, hashlib.sha256(raw).hexdigest())
@@ -89,11 +96,13 @@ class Messenger:
             return Done("nothing", _nothing)
         cases = await store.cases_of(tx, row["case_ids"])
         step = Step(row["step"])
-        open_cases = [c for c in cases if step is Step.RECEIPT or await self._still_open(tx, c)]
+        settled = {c.case_id: await store.settled_by(tx, c) for c in cases}
+        open_cases = [c for c in cases if step is Step.RECEIPT or (c.state == "open" and not settled[c.case_id])]
         payer = cases[0].payer
         contact = await store.contact_of(tx, payer)
         if not open_cases or contact is None or not contact.email:
-            return Done("suppressed", lambda tx: _suppressed(tx, row, cases))
+            evidence = [settled[c.case_id] or c.evidence for c in cases]
+            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, evidence))
         lead = replace(
             open_cases[0], deadline_at=min((c.deadline_at for c in open_cases if c.deadline_at), default=None)
         )
@@ -112,19 +121,25 @@ class Messenger:
         await store.set_notice(tx, notice_id, "sending", message_id=identity)
         return letter, raw, contact, identity
 
-    async def _still_open(self, tx: Tx, case: CaseView) -> bool:
-        return case.state == "open" and not await store.settled_by(tx, case)
-
 
 async def _nothing(_: Tx) -> None:
     """The notice has its end already."""
 
 
-async def _suppressed(tx: Tx, row: Any, cases: list[CaseView]) -> None:
+async def _back_in_queue(tx: Tx, notice_id: str, detail: str) -> bool:
+    """Let a message that was certainly not taken be handed over later; False when it has waited long enough."""
+    row = await store.notice_for_update(tx, notice_id)
+    if tx.now - row["due_at"] >= DEFER_MAX:
+        return False
+    await store.set_notice(tx, notice_id, "queued", error=detail)
+    return True
+
+
+async def _suppressed(tx: Tx, row: Any, cases: list[CaseView], evidence: list[str]) -> None:
     rule = "notify.settled_before_dispatch"
     await store.set_notice(tx, row["notice_id"], "suppressed", rule=rule)
     ref = translate.notice_ref(row["notice_id"], cases[0].payer, cases, row["step"], row["tone"])
-    why = translate.reason(rule, "When the message was to be handed over nothing was left to say.")
+    why = translate.reason(rule, "When the message was to be handed over nothing was left to say.", *evidence)
     tx.emit(
         notice_pb2.NoticeSuppressed(notice=ref, reason=why), key=cases[0].payer_key, correlation_id=cases[0].case_id
     )

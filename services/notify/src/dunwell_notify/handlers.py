@@ -95,6 +95,8 @@ class Notices:
         if case is None:
             return
         step = Step(timer.step)
+        if step.value in await store.steps_taken(tx, case.case_id):
+            return
         contact = await store.contact_of(tx, case.payer)
         worth_asking = case.state == "open" or step is Step.RECEIPT
         if contact is None and worth_asking and not timer.payload.get("asked"):
@@ -122,6 +124,7 @@ class Notices:
                     "gateway": payer.gateway,
                     "account": payer.account,
                     "payer": payer.payer_id,
+                    "until": (tx.now + CONTACT_WAIT).isoformat(),
                 },
             )
         )

@@ -11,13 +11,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import cache
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -25,7 +26,7 @@ from babel.dates import format_date
 from babel.numbers import format_currency
 from liquid import Environment, StrictUndefined
 
-from dunwell_kit.money import Money, exponent
+from dunwell_kit.money import exponent
 from dunwell_notify.model import CaseView, Contact, Step, Tone
 
 LANGUAGES = ("en", "de", "fr")
@@ -97,7 +98,7 @@ def kind_of(step: Step) -> str:
 
 def amount_text(minor: int, currency: str, language: str) -> str:
     """Return an amount as the payer's language writes it."""
-    return str(format_currency(Money(currency, minor).minor / 10 ** exponent(currency), currency, locale=language))
+    return str(format_currency(Decimal(minor).scaleb(-exponent(currency)), currency, locale=language))
 
 
 def day_text(at: datetime, contact: Contact, language: str) -> str:
@@ -147,7 +148,7 @@ def _facts(cases: list[CaseView], contact: Contact, brand: Brand, language: str)
     totals: dict[str, int] = {}
     for case in cases:
         totals[case.currency] = totals.get(case.currency, 0) + case.amount_minor
-    pay_url = brand.pay_url.format(invoice=lead.invoice_id)
+    pay_url = brand.pay_url.format(invoice=quote(lead.invoice_id, safe=""))
     return {
         "name": contact.name,
         "total": " + ".join(amount_text(minor, currency, language) for currency, minor in sorted(totals.items())),

@@ -118,7 +118,7 @@ async def settle(tx: Tx, payer: Payer, invoice_id: str, how: str, event_id: str)
 async def unsettle(tx: Tx, payer: Payer, invoice_id: str, how: str) -> None:
     """Forget one way in which an invoice was settled: a dispute that was won or withdrawn."""
     await tx.execute(
-        """UPDATE cases SET state='open' WHERE tenant_id=:tenant AND gateway=:gateway AND account=:account
+        """UPDATE cases SET state='open', closed_by='', evidence='' WHERE tenant_id=:tenant AND gateway=:gateway AND account=:account
              AND invoice_id=:invoice AND state='paused' AND closed_by=:how""",
         tenant=payer.tenant_id,
         gateway=payer.gateway,
@@ -228,8 +228,10 @@ async def steps_due(tx: Tx, payer: Payer, until: datetime, but: str) -> list[tup
     """Return (case, step) of the payer's other open cases with a step due until an instant."""
     rows = await tx.rows(
         """SELECT t.case_id, t.step FROM timers t JOIN cases c USING (case_id)
-           WHERE t.kind='notice' AND t.state='pending' AND t.due_at <= :until AND t.step <> 'receipt'
+           WHERE t.kind='notice' AND t.due_at <= :until AND t.step <> 'receipt'
              AND c.tenant_id=:t AND c.gateway=:g AND c.account=:a AND c.payer_id=:p AND c.state='open'
+             -- what fires together is marked as done at once, by this very transaction
+             AND (t.state='pending' OR (t.state='done' AND t.changed_at=now()))
              AND t.case_id <> :but ORDER BY t.due_at, t.case_id""",
         until=until,
         t=payer.tenant_id,

@@ -5,17 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dunwell_kit.database import Database
-from dunwell_kit.errors import NotFound
 from dunwell_retry import store, views
 from dunwell_retry.handlers import Recovery
 from dunwell_retry.rules.check import check
 
 DEFAULT_TENANT = "default"
-Tenant = Annotated[str, Query(max_length=64)]
+# Postgres has no character NUL, so no name holds one.
+TEXT = r"^[^\x00]*$"
+Tenant = Annotated[str, Query(max_length=64, pattern=TEXT)]
+Word = Annotated[str, Query(max_length=64, pattern=TEXT)]
+Name = Annotated[str, Path(max_length=64, pattern=TEXT)]
 
 
 class BlockIn(BaseModel):
@@ -23,10 +26,10 @@ class BlockIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tenant_id: str = Field(DEFAULT_TENANT, max_length=64)
-    gateway: str = Field("", max_length=32)
-    payer_id: str = Field("", max_length=255)
-    invoice_id: str = Field("", max_length=255)
+    tenant_id: str = Field(DEFAULT_TENANT, max_length=64, pattern=TEXT)
+    gateway: str = Field("", max_length=32, pattern=TEXT)
+    payer_id: str = Field("", max_length=255, pattern=TEXT)
+    invoice_id: str = Field("", max_length=255, pattern=TEXT)
     kind: Literal["kill_switch", "moratorium", "hardship", "dispute", "legal"]
     until: AwareDatetime | None = None
 
@@ -36,7 +39,7 @@ class OperatorIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: str = Field("operator", min_length=1, max_length=64)
+    by: str = Field("operator", min_length=1, max_length=64, pattern=TEXT)
 
 
 def routes(database: Database, recovery: Recovery) -> APIRouter:
@@ -46,8 +49,8 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
     @router.get("/cases")
     async def list_cases(
         tenant: Tenant = DEFAULT_TENANT,
-        state: str = "",
-        after: str = "",
+        state: Word = "",
+        after: Word = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[dict[str, Any]]:
         return await views.cases(database, tenant, state, after, limit)
@@ -57,16 +60,16 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
         return await views.counts(database)
 
     @router.get("/cases/{case_id}")
-    async def show_case(case_id: str) -> dict[str, Any]:
+    async def show_case(case_id: Name) -> dict[str, Any]:
         return await views.case(database, case_id)
 
     @router.get("/cases/{case_id}/why")
-    async def why(case_id: str) -> dict[str, Any]:
+    async def why(case_id: Name) -> dict[str, Any]:
         return await views.why(database, case_id)
 
     @router.post("/cases/{case_id}/{action}")
     async def operate(
-        case_id: str, action: Literal["pause", "resume", "retry-now", "stop"], operator: OperatorIn | None = None
+        case_id: Name, action: Literal["pause", "resume", "retry-now", "stop"], operator: OperatorIn | None = None
     ) -> dict[str, Any]:
         by = operator.by if operator else "operator"
         case = await database.transact(lambda tx: recovery.operate(tx, case_id, action, by))
@@ -76,11 +79,11 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
     async def rules_check(question: Annotated[dict[str, Any] | list[dict[str, Any]], Body()]) -> Any:
         return check(question)
 
-    router.include_router(_blocks(database))
+    router.include_router(_blocks(database, recovery))
     return router
 
 
-def _blocks(database: Database) -> APIRouter:
+def _blocks(database: Database, recovery: Recovery) -> APIRouter:
     router = APIRouter(prefix="/blocks")
 
     @router.post("", status_code=201)
@@ -92,8 +95,7 @@ def _blocks(database: Database) -> APIRouter:
         return {"block_id": block_id}
 
     @router.delete("/{block_id}", status_code=204)
-    async def lift_block(block_id: str) -> None:
-        if not await database.transact(lambda tx: store.lift_block(tx, block_id)):
-            raise NotFound(f"block {block_id!r} does not exist or is lifted already")
+    async def lift_block(block_id: Name) -> None:
+        await database.transact(lambda tx: recovery.lift_block(tx, block_id))
 
     return router

@@ -20,6 +20,7 @@ from dunwell_retry.decide.outputs import (
     Charge,
     DeadlineAt,
     Decided,
+    NoAttempt,
     Opened,
     Output,
     Planned,
@@ -48,6 +49,8 @@ async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) ->
         case AttemptAt(at=at):
             await tx.cancel_timers(case.case_id, "attempt")
             tx.set_timer(TimerSet(case.case_id, "attempt", at, "", {}, case.first_span))
+        case NoAttempt():
+            await tx.cancel_timers(case.case_id, "attempt")
         case DeadlineAt(at=at):
             tx.set_timer(TimerSet(case.case_id, "deadline", at, "", {}, case.first_span))
         case StopTimers():

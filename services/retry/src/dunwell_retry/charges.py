@@ -37,6 +37,7 @@ class AttemptRow:
     request: ChargeRequest
     idem_key: str
     state: AttemptState
+    intended_at: datetime
     attempts_before: int | None
     sent_at: datetime | None
     looks: int
@@ -139,6 +140,7 @@ def attempt_from(row: Any) -> AttemptRow:
         request=request,
         idem_key=row["idem_key"],
         state=AttemptState(row["state"]),
+        intended_at=row["intended_at"],
         attempts_before=row["attempts_before"],
         sent_at=row["sent_at"],
         looks=row["looks"],

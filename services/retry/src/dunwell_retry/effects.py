@@ -6,7 +6,7 @@ somewhere after that commit, so the outcome is unknown: it is never sent again f
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dunwell_gateways import registry
@@ -24,7 +24,8 @@ from dunwell_retry.outcomes import Outcomes
 
 # Nothing was executed, so the same attempt may be sent again soon; its number is not used up.
 NOT_SENT_AGAIN = timedelta(seconds=30)
-TRIES_MAX = 6
+# An attempt that could not be sent for so long is withdrawn and planned anew: its date was chosen for its hour.
+HELD_MAX = timedelta(minutes=15)
 # A replay of the key is trusted only well inside the time the gateway remembers it.
 KEY_WINDOW_SHARE = 0.8
 
@@ -56,7 +57,7 @@ class Charger:
             return Done("nothing", _nothing)
         invoice = await self._invoice(attempt)
         if invoice.status is InvoiceStatus.UNKNOWN:
-            return self._again_or_withdraw(effect, "the biller does not say whether the invoice is open")
+            return self._again_or_withdraw(attempt, "the biller does not say whether the invoice is open")
         if not _chargeable(invoice, attempt):
             return Done("withdrawn", lambda tx: self._outcomes.on_not_open(tx, attempt_id, invoice))
         if not await self._database.transact(lambda tx: self._send_guarded(tx, attempt, invoice)):
@@ -67,7 +68,7 @@ class Charger:
             self._transports[attempt.gateway], attempt.request, client.interpret, timeouts=self._timeouts
         )
         failpoint("retry.after_response")
-        return await self._answered(effect, attempt, result)
+        return await self._answered(attempt, result)
 
     async def _send_guarded(self, tx: Tx, attempt: AttemptRow, invoice: InvoiceState) -> bool:
         live = await tx.value(
@@ -83,24 +84,26 @@ class Charger:
         )
         return bool(live) and not killed and await charges.mark_sent(tx, attempt.attempt_id, invoice.attempt_count)
 
-    async def _answered(self, effect: Effect, attempt: AttemptRow, result: ChargeResult) -> Done | Postponed:
+    async def _answered(self, attempt: AttemptRow, result: ChargeResult) -> Done | Postponed:
         limited = result.outcome is Outcome.RATE_LIMITED
         safe = registry.adapter(attempt.gateway).charge.capabilities.safe_on_429
         if result.outcome is Outcome.NOT_SENT or (limited and safe):
             await self._database.transact(lambda tx: charges.set_state(tx, attempt.attempt_id, AttemptState.INTENT))
-            return self._again_or_withdraw(effect, result.detail, result.retry_after_seconds)
+            return self._again_or_withdraw(attempt, result.detail, result.retry_after_seconds)
 
         async def apply(tx: Tx) -> None:
             await self._outcomes.on_result(tx, attempt.attempt_id, result)
 
         return Done(result.outcome.value, apply)
 
-    def _again_or_withdraw(self, effect: Effect, detail: str, seconds: int | None = None) -> Done | Postponed:
-        if effect.tries < TRIES_MAX:
-            wait = timedelta(seconds=seconds) if seconds else NOT_SENT_AGAIN * effect.tries
-            return Postponed(self._database.clock.now() + wait)
-        attempt_id = effect.payload["attempt_id"]
-        return Done("withdrawn", lambda tx: self._outcomes.on_withdrawn(tx, attempt_id, detail))
+    def _again_or_withdraw(self, attempt: AttemptRow, detail: str, seconds: int | None = None) -> Done | Postponed:
+        now = self._database.clock.now()
+        held = now - attempt.intended_at
+        # Half as long again each time, so that a gateway that is down is not asked every half minute.
+        again = now + (timedelta(seconds=seconds) if seconds else NOT_SENT_AGAIN + held / 2)
+        if again - attempt.intended_at <= HELD_MAX:
+            return Postponed(again)
+        return Done("withdrawn", lambda tx: self._outcomes.on_withdrawn(tx, attempt.attempt_id, detail))
 
     async def _invoice(self, attempt: AttemptRow) -> InvoiceState:
         client = registry.adapter(attempt.gateway).charge
@@ -115,7 +118,7 @@ class Charger:
         """Look at an attempt whose outcome is unknown: by its object, then by the same bytes and key."""
         attempt_id, look = effect.payload["attempt_id"], effect.payload["look"]
         attempt = await self._database.transact(lambda tx: charges.attempt_for_update(tx, attempt_id))
-        if attempt.state is not AttemptState.UNKNOWN:
+        if attempt.state not in (AttemptState.UNKNOWN, AttemptState.STUCK):
             return Done("nothing", _nothing)
         failpoint("retry.reconciling")
         client = registry.adapter(attempt.gateway).charge
@@ -147,8 +150,9 @@ class Charger:
         """Ask the gateway where the payer lives and what he paid before, then let the case be planned."""
         case_id = effect.payload["case_id"]
         told = await profiles.fetch(self._database, self._transports, self._timeouts, case_id)
-        if told is None and effect.tries < TRIES_MAX:
-            return Postponed(self._database.clock.now() + NOT_SENT_AGAIN * effect.tries)
+        again = self._database.clock.now() + NOT_SENT_AGAIN
+        if told is None and again < datetime.fromisoformat(effect.payload["until"]):
+            return Postponed(again)
 
         async def apply(tx: Tx) -> None:
             if told is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from dunwell.journal.v1 import journal_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.values import instant
 from dunwell_kit import tracing
-from dunwell_kit.database import EffectRecorded, Tx
+from dunwell_kit.database import EffectRecorded, TimerSet, Tx
 from dunwell_kit.errors import Conflict, NotFound
 from dunwell_kit.messages import Handler, Received
 from dunwell_kit.timers import Fired, TimerHandler
@@ -22,6 +23,8 @@ from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Case, Decline, Place
 from dunwell_retry.policy import RetryPolicy
 
+# A gateway that does not say who the payer is in this time leaves the plan to do without.
+PAYER_WAIT = timedelta(minutes=5)
 _OPEN_ATTEMPT = (CaseState.CHARGING, CaseState.UNCERTAIN)
 
 
@@ -42,7 +45,8 @@ class Recovery:
         if message.trigger == payment_pb2.TRIGGER_US and (case or await store.last_ended(tx, place)):
             return
         entry_id, attempt = translate.attempt_told(message, received.envelope.time)
-        if not await store.log_attempt(tx, place, entry_id, attempt, received.envelope.id):
+        new = await store.log_attempt(tx, place, entry_id, attempt, received.envelope.id)
+        if not new and not await store.only_fetched(tx, entry_id):
             return
         decline = translate.decline_of(message.decline)
         if case is None:
@@ -79,7 +83,8 @@ class Recovery:
             numbers_used=ended.attempt_numbers if ended else 0,
         )
         case = await apply(tx, decided, self.policy)
-        tx.record_effect(EffectRecorded("fetch_payer", case.case_id, case.case_id, {"case_id": case.case_id}))
+        payload = {"case_id": case.case_id, "until": (tx.now + PAYER_WAIT).isoformat()}
+        tx.record_effect(EffectRecorded("fetch_payer", case.case_id, case.case_id, payload))
 
     async def on_payer_known(self, tx: Tx, case_id: str, timezone: str, country: str) -> None:
         """The gateway told, or did not tell, who the payer is: make the first plan."""
@@ -122,11 +127,19 @@ class Recovery:
                 "event_id": received.envelope.id,
             }
             await store.save(tx, replace(case, settlement=known))
+            await self._look_now(tx, case, received.envelope.id)
             return
         # Our own attempt cannot have done it: none is open.
         who = by if by in ("gateway",) else _who(case, at)
         decided = ends.settled(case, who, origin.payment_id, at=at, now=tx.now, cause=received.envelope.id)
         await apply(tx, decided, self.policy)
+
+    async def _look_now(self, tx: Tx, case: Case, cause: str) -> None:
+        """News of the invoice may tell what became of an attempt nobody could see: look without waiting."""
+        attempt = await charges.open_attempt(tx, case.case_id)
+        if attempt is not None and attempt.state in (AttemptState.UNKNOWN, AttemptState.STUCK):
+            payload = {"attempt_id": attempt.attempt_id, "look": 0}
+            tx.record_effect(EffectRecorded("reconcile", f"{attempt.attempt_id}:{cause}", case.case_id, payload))
 
     async def on_debt_gone(self, tx: Tx, received: Received) -> None:
         """Voided, given up by the biller, or in dispute: stop."""
@@ -214,6 +227,21 @@ class Recovery:
         situation = await store.situation(tx, case)
         await apply(tx, attempts.due(situation, self.policy, due_at=timer.due_at, now=tx.now), self.policy)
 
+    async def lift_block(self, tx: Tx, block_id: str) -> None:
+        """Lift a block and plan anew every case that waited behind it; NotFound if none of that id is in force."""
+        scope = await store.lift_block(tx, block_id)
+        if scope is None:
+            raise NotFound(f"block {block_id!r} does not exist or is lifted already")
+        for case_id in await store.waiting_within(tx, scope):
+            tx.set_timer(TimerSet(case_id, "replan", tx.now, "", {"cause": block_id}))
+
+    async def on_replan_due(self, tx: Tx, timer: Fired) -> None:
+        """What kept a case from being planned is gone."""
+        case = await store.case_for_update(tx, timer.case_id)
+        if case is not None and case.state is CaseState.WAITING:
+            situation = await store.situation(tx, case)
+            await apply(tx, replan(situation, self.policy, now=tx.now, cause=timer.payload["cause"]), self.policy)
+
     async def on_deadline(self, tx: Tx, timer: Fired) -> None:
         """The time for recovery is over."""
         case = await store.case_for_update(tx, timer.case_id)
@@ -279,4 +307,8 @@ def consumed(recovery: Recovery) -> Mapping[str, Handler]:
 
 def timed(recovery: Recovery) -> Mapping[str, TimerHandler]:
     """Return the table of the case's timers."""
-    return {"attempt": recovery.on_attempt_due, "deadline": recovery.on_deadline}
+    return {
+        "attempt": recovery.on_attempt_due,
+        "deadline": recovery.on_deadline,
+        "replan": recovery.on_replan_due,
+    }

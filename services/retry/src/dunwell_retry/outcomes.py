@@ -47,12 +47,6 @@ class Outcomes:
         if attempt.state not in _OPEN or case is None:
             return
         metrics.CHARGES.labels(attempt.gateway, result.outcome.value).inc()
-        if attempt.state is not AttemptState.SENT and result.outcome in (
-            Outcome.APPROVED,
-            *_REFUSALS,
-            Outcome.ALREADY_PAID,
-        ):
-            self._resolved(tx, case, attempt, "succeeded" if result.outcome is Outcome.APPROVED else "declined")
         if result.outcome is Outcome.APPROVED:
             await self._approved(tx, case, attempt, result)
         elif result.outcome in _REFUSALS:
@@ -67,6 +61,7 @@ class Outcomes:
             await self.on_lost_sight(tx, attempt_id, result.detail)
 
     async def _approved(self, tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult) -> None:
+        self._resolved(tx, case, attempt, "succeeded")
         await charges.set_state(
             tx, attempt.attempt_id, moved(TRANSITIONS, attempt.state, "approve"),
             gateway_object_id=result.charge_id, payment_id=result.payment_id,
@@ -89,6 +84,7 @@ class Outcomes:
         await apply(tx, decided, self._policy)
 
     async def _declined(self, tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult) -> None:
+        self._resolved(tx, case, attempt, "declined")
         await charges.set_state(
             tx, attempt.attempt_id, moved(TRANSITIONS, attempt.state, "refuse"),
             gateway_object_id=result.charge_id, payment_id=result.payment_id,
@@ -119,7 +115,9 @@ class Outcomes:
             await self._settle_by_told(tx, counted)
             return
         situation = await store.situation(tx, case)
-        decided = attempts.declined(situation, decline, self._policy, now=tx.now, cause=attempt.attempt_id)
+        decided = attempts.declined(
+            situation, decline, self._policy, instrument_id=attempt.instrument_id, now=tx.now, cause=attempt.attempt_id
+        )
         await apply(tx, decided, self._policy)
 
     async def _already_paid(self, tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult) -> None:
@@ -137,6 +135,7 @@ class Outcomes:
             await charges.note_look(tx, attempt.attempt_id, clean=False)
             return
         await charges.set_state(tx, attempt.attempt_id, _gone(attempt.state), detail="the invoice was paid otherwise")
+        self._resolved(tx, case, attempt, "absent")
         if not case.ended:
             at = {"at": case.settlement.get("at", tx.now.isoformat()), "payment_id": result.payment_id}
             await self._settle_by_told(tx, replace(case, settlement={**case.settlement, **at}))
@@ -227,7 +226,7 @@ class Outcomes:
         if invoice.status is InvoiceStatus.PAID:
             told = {"at": tx.now.isoformat(), "payment_id": invoice.payment_id, **case.settlement}
             await self._settle_by_told(tx, replace(case, settlement=told))
-        elif invoice.status is InvoiceStatus.OPEN and invoice.remaining is not None:
+        elif invoice.status is InvoiceStatus.OPEN and invoice.remaining is not None and invoice.remaining.minor > 0:
             changed = replace(case, amount_minor=invoice.remaining.minor)
             await self._plan_again(tx, changed, attempt_id, "What is due has changed at the biller.")
         else:
@@ -254,6 +253,9 @@ class Outcomes:
         await apply(tx, decided, self._policy)
 
     def _resolved(self, tx: Tx, case: Case, attempt: AttemptRow, outcome: str) -> None:
+        """Tell that an outcome that was told to be unknown is known now."""
+        if attempt.state is AttemptState.SENT:
+            return
         why = Why(
             "retry.reconciled", f"A look at the gateway shows: {outcome}.", (attempt.attempt_id,), attempt.gateway
         )

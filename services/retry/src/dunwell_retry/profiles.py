@@ -5,16 +5,16 @@ Past payments are attempts of others: they go to the attempt ledger, where budge
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dunwell_gateways.charge import ChargeTransport, NoReply, Timeouts
-from dunwell_gateways.port import ChargeRequest
+from dunwell_gateways.money import from_gateway
+from dunwell_gateways.port import ChargeRequest, Unreadable
+from dunwell_gateways.wire import Json, instant, integer, part, read_json, reference, rows, text
 from dunwell_kit.database import Database, Tx
+from dunwell_kit.errors import Invalid
 from dunwell_retry import store
 from dunwell_retry.rules.model import Initiator, Origin, PastAttempt
 
@@ -35,8 +35,7 @@ async def fetch(
     database: Database, transports: dict[str, ChargeTransport], timeouts: Timeouts, case_id: str
 ) -> PayerTold | None:
     """Ask the gateway about a case's payer; None when it does not answer."""
-    rows = await database.read("SELECT gateway, account, payer_id FROM cases WHERE case_id=:id", id=case_id)
-    place = rows[0]
+    (place,) = await database.read("SELECT gateway, account, payer_id FROM cases WHERE case_id=:id", id=case_id)
     if not place["payer_id"]:
         return PayerTold("", "", ())
     transport = transports[place["gateway"]]
@@ -46,52 +45,61 @@ async def fetch(
     if customer is None or charges is None:
         return None
     prefix = f"{place['gateway']}:{place['account']}:"
-    found = (past_attempt(charge) for charge in charges.get("data", ()))
+    found = [told for charge in rows(charges) if (told := past_attempt(charge)) is not None]
     past = tuple((prefix + key, attempt) for key, attempt in found)
-    return PayerTold(_zone(customer), (customer.get("address") or {}).get("country") or "", past)
+    return PayerTold(_zone(customer), text(part(customer.get("address")).get("country")), past)
 
 
-async def _get(transport: ChargeTransport, path: str, timeouts: Timeouts) -> dict[str, Any] | None:
+async def _get(transport: ChargeTransport, path: str, timeouts: Timeouts) -> Json | None:
     reply = await transport.send(ChargeRequest("GET", path), timeouts=timeouts)
     if isinstance(reply, NoReply) or reply.status >= 500 or reply.status == 429:
         return None
     if reply.status != 200:
         # The gateway knows no such payer: that is an answer, and there is nothing to learn.
         return {}
-    found: dict[str, Any] = json.loads(reply.body)
-    return found
+    try:
+        return read_json(reply.body)
+    except Unreadable:
+        # What stands between us and the gateway answered, not the gateway.
+        return None
 
 
-def _zone(customer: dict[str, Any]) -> str:
-    name = (customer.get("metadata") or {}).get("timezone") or ""
+def _zone(customer: Json) -> str:
+    name = text(part(customer.get("metadata")).get("timezone"))
     try:
         return ZoneInfo(name).key if name else ""
     except (ZoneInfoNotFoundError, ValueError):
         return ""
 
 
-def past_attempt(charge: dict[str, Any]) -> tuple[str, PastAttempt]:
-    """Read one past attempt from Stripe's charge object: (charge id, attempt).
+def past_attempt(charge: Json) -> tuple[str, PastAttempt] | None:
+    """Read one past attempt from Stripe's charge object: (charge id, attempt); None when it is not one.
 
     Source: docs.stripe.com/api/charges/object, fields status, outcome, failure_code, payment_method_details.
     """
-    outcome = charge.get("outcome") or {}
-    approved = charge.get("status") == "succeeded"
-    card = (charge.get("payment_method_details") or {}).get("card") or {}
-    return charge["id"], PastAttempt(
-        at=datetime.fromtimestamp(charge["created"], UTC),
-        invoice_id=str(charge.get("invoice") or ""),
-        amount_minor=charge["amount"],
-        currency=charge["currency"].upper(),
+    outcome, approved = part(charge.get("outcome")), charge.get("status") == "succeeded"
+    card = part(part(charge.get("payment_method_details")).get("card"))
+    try:
+        money = from_gateway("stripe", text(charge.get("currency")), integer(charge.get("amount"), "amount"))
+        at = instant(charge.get("created"), "created")
+    except Invalid:
+        return None
+    if not reference(charge) or money.minor <= 0:
+        return None
+    return reference(charge), PastAttempt(
+        at=at,
+        invoice_id=reference(charge.get("invoice")),
+        amount_minor=money.minor,
+        currency=money.currency,
         initiator=Initiator.MERCHANT,
-        instrument_id=str(charge.get("payment_method") or ""),
+        instrument_id=reference(charge.get("payment_method")),
         approved=approved,
-        account_reference=card.get("fingerprint"),
-        token=charge.get("payment_method"),
+        account_reference=text(card.get("fingerprint")) or None,
+        token=reference(charge.get("payment_method")) or None,
         origin=Origin.GATEWAY,
-        network_code=None if approved else outcome.get("network_decline_code"),
-        advice_code=None if approved else outcome.get("network_advice_code"),
-        gateway_code=None if approved else outcome.get("reason") or charge.get("failure_code"),
+        network_code=None if approved else text(outcome.get("network_decline_code")) or None,
+        advice_code=None if approved else text(outcome.get("network_advice_code")) or None,
+        gateway_code=None if approved else text(outcome.get("reason")) or text(charge.get("failure_code")) or None,
     )
 
 
@@ -101,4 +109,4 @@ async def remember(tx: Tx, case_id: str, told: PayerTold) -> None:
     if case is None:
         return
     for key, attempt in told.past:
-        await store.log_attempt(tx, case.place, key, attempt, "fetched")
+        await store.log_attempt(tx, case.place, key, attempt, store.FETCHED)

@@ -15,6 +15,8 @@ from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
 
 # Rules look back 30 days and pay cycles about a year; a payer with more attempts than this is cut at the old end.
 HISTORY_MAX = 400
+# The evidence of attempts that were read from the gateway's list and not told by an event.
+FETCHED = "fetched"
 
 
 def case_from(row: Any) -> Case:
@@ -182,6 +184,13 @@ async def log_attempt(tx: Tx, place: Place, entry_id: str, attempt: PastAttempt,
     return bool(done.rowcount)
 
 
+async def only_fetched(tx: Tx, entry_id: str) -> bool:
+    """True when an attempt is known only from the gateway's list, so that no event has told of it yet."""
+    return bool(
+        await tx.value("SELECT evidence=:fetched FROM attempt_ledger WHERE entry_id=:id", fetched=FETCHED, id=entry_id)
+    )
+
+
 async def history(tx: Tx, place: Place) -> tuple[PastAttempt, ...]:
     """Return every known attempt on a payer's instruments, oldest first."""
     rows = await tx.rows(
@@ -295,9 +304,22 @@ async def add_block(tx: Tx, block_id: str, scope: Mapping[str, str], kind: str, 
     )
 
 
-async def lift_block(tx: Tx, block_id: str) -> bool:
-    """Lift a block; False if there is none open of that id."""
-    done = await tx.execute(
-        "UPDATE blocks SET lifted_at=:now WHERE block_id=:id AND lifted_at IS NULL", now=tx.now, id=block_id
+async def lift_block(tx: Tx, block_id: str) -> dict[str, str] | None:
+    """Lift a block and return its scope; None if there is none open of that id."""
+    row = await tx.row(
+        """UPDATE blocks SET lifted_at=:now WHERE block_id=:id AND lifted_at IS NULL
+           RETURNING tenant_id, gateway, payer_id, invoice_id""",
+        now=tx.now,
+        id=block_id,
     )
-    return bool(done.rowcount)
+    return dict(row) if row else None
+
+
+async def waiting_within(tx: Tx, scope: Mapping[str, str]) -> list[str]:
+    """Return the waiting cases within a block's scope."""
+    rows = await tx.rows(
+        """SELECT case_id FROM cases WHERE state='waiting' AND :tenant_id IN (tenant_id, '*') AND :gateway IN (gateway, '')
+             AND :payer_id IN (payer_id, '') AND :invoice_id IN (invoice_id, '') ORDER BY case_id""",
+        **scope,
+    )
+    return [row["case_id"] for row in rows]

@@ -56,7 +56,7 @@ async def why(database: Database, case_id: str) -> dict[str, Any]:
     now = await case(database, case_id)
     rows = await database.read(
         """SELECT decision_id, at, kind, rule, sentence, evidence, editions, inputs, outputs FROM decisions
-           WHERE case_id=:id ORDER BY at, decision_id""",
+           WHERE case_id=:id ORDER BY seq""",
         id=case_id,
     )
     decisions = []

@@ -20,7 +20,8 @@ class Outcome:
     """What became of a message.
 
     Args:
-        state: `sent`, `failed` (certainly not taken) or `unknown` (may have been taken; never sent again).
+        state: `sent`, `failed` (refused for good), `deferred` (certainly not taken, may be handed over later) or
+            `unknown` (may have been taken; never sent again).
     """
 
     state: str

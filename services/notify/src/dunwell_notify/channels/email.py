@@ -31,13 +31,14 @@ class SmtpChannel:
             await client.connect()
             await client.mail(self._sender)
             await client.rcpt(message.recipient)
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except (aiosmtplib.SMTPException, OSError, UnicodeError) as error:
             client.close()
-            return Outcome("failed", f"{type(error).__name__}: {error}"[:300])
+            return _not_taken(error)
         try:
             answer = await client.data(message.raw)
         except aiosmtplib.SMTPResponseException as error:
-            return Outcome("failed", f"{error.code} {error.message}"[:300])
+            client.close()
+            return _not_taken(error)
         except (aiosmtplib.SMTPException, OSError) as error:
             client.close()
             return Outcome("unknown", f"{type(error).__name__}: {error}"[:300])
@@ -50,3 +51,11 @@ class SmtpChannel:
         except (aiosmtplib.SMTPException, OSError):
             # The message is taken already; a rude good-bye changes nothing.
             client.close()
+
+
+def _not_taken(error: Exception) -> Outcome:
+    """Return what an error before, or a refusal after, the message means: for good, or for now."""
+    code = getattr(error, "code", None)
+    # An address this server cannot even be told will not become better; everything else without a 5xx may pass.
+    for_good = isinstance(error, UnicodeError) or (isinstance(code, int) and code >= 500)
+    return Outcome("failed" if for_good else "deferred", f"{type(error).__name__}: {error}"[:300])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from dunwell_retry.decide.failures import method_fixed
 from dunwell_retry.decide.outputs import (
     AttemptAt,
     Charge,
@@ -32,7 +33,9 @@ def due(situation: Situation, policy: RetryPolicy, *, due_at: datetime, now: dat
         return _refused(situation, verdict, policy, due_at=due_at, now=now)
     number = case.attempt_numbers + 1
     charging = replace(case, state=moved(TRANSITIONS, case.state, "charge"), attempt_numbers=number)
-    planned = case.plan.attempts[0].why if case.plan and case.plan.attempts else "An operator asked for it."
+    first = case.plan.attempts[0] if case.plan and case.plan.attempts else None
+    # An attempt before its planned date is an operator's.
+    planned = first.why if first and first.at <= now else "An operator asked for it."
     why = Why(verdict.rule, planned, (case.decline.data_edition, *verdict.sources[:3]), case.assignment.policy)
     return Decided(charging, (Charge(number, method, initiator.value, verdict, why),))
 
@@ -71,8 +74,15 @@ def _refused(
     return Decided(decided.case, (skipped, *decided.outputs))
 
 
-def declined(situation: Situation, decline: Decline, policy: RetryPolicy, *, now: datetime, cause: str) -> Decided:
-    """Our attempt was refused: it taught something, so what is left is planned anew."""
+def declined(
+    situation: Situation, decline: Decline, policy: RetryPolicy, *, instrument_id: str, now: datetime, cause: str
+) -> Decided:
+    """Our attempt was refused: it taught something, so what is left is planned anew.
+
+    Args:
+        instrument_id: What was charged; another method that the payer gave meanwhile is charged at once.
+    """
+    fixed_meanwhile = situation.case.payer_fixed and situation.case.method.instrument_id != instrument_id
     case = replace(
         situation.case,
         state=moved(TRANSITIONS, situation.case.state, "decline"),
@@ -82,6 +92,8 @@ def declined(situation: Situation, decline: Decline, policy: RetryPolicy, *, now
     )
     if case.deadline_at is not None and case.deadline_at <= now:
         return exhausted(case, now, "retry.deadline", "The last attempt was refused and the time for recovery is over.")
+    if fixed_meanwhile:
+        return method_fixed(replace(situation, case=case), case.method, policy, now=now, cause=cause)
     return replan(replace(situation, case=case), policy, now=now, cause=cause)
 
 

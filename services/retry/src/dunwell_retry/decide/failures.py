@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from dunwell_retry.decide.outputs import AttemptAt, Decided, Opened, Output, Planned, Scheduled, Why
+from dunwell_retry.decide.outputs import AttemptAt, Decided, NoAttempt, Opened, Output, Planned, Scheduled, Why
 from dunwell_retry.decide.planning import replan
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Case, Decline, Method, Place, PlannedAttempt, Situation
@@ -86,6 +86,6 @@ def method_fixed(situation: Situation, method: Method, policy: RetryPolicy, *, n
         payer_action="none",
     )
     why = Why("retry.payer_fixed", text, (cause,), plan.policy)
-    kept = [o for o in decided.outputs if not isinstance(o, AttemptAt | Scheduled | Planned)]
+    kept = [o for o in decided.outputs if not isinstance(o, AttemptAt | NoAttempt | Scheduled | Planned)]
     inputs = next(o.inputs for o in decided.outputs if isinstance(o, Planned))
     return Decided(replace(planned, plan=plan), (Planned(why, inputs), AttemptAt(now), Scheduled(now, why), *kept))

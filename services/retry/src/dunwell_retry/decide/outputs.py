@@ -109,6 +109,11 @@ class AttemptAt:
 
 
 @dataclass(frozen=True, slots=True)
+class NoAttempt:
+    """Cancel the timer of the next attempt: the plan has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineAt:
     """Arm the timer of the end."""
 
@@ -131,7 +136,7 @@ class Logged:
 
 Output = (
     Opened | Planned | Scheduled | Skipped | Charge | Succeeded | Exhausted | Canceled | Paused | Resumed
-    | AttemptAt | DeadlineAt | StopTimers | Logged
+    | AttemptAt | NoAttempt | DeadlineAt | StopTimers | Logged
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dunwell_retry.decide.outputs import (
     DeadlineAt,
     Decided,
     Exhausted,
+    NoAttempt,
     Output,
     Planned,
     Scheduled,
@@ -45,6 +46,8 @@ def replan(situation: Situation, policy: RetryPolicy, *, now: datetime, cause: s
     if plan.attempts:
         first = plan.attempts[0]
         outputs += [AttemptAt(first.at), Scheduled(first.at, Why(plan.rule, first.why, why.evidence, plan.policy))]
+    else:
+        outputs.append(NoAttempt())
     outputs.append(DeadlineAt(deadline))
     return Decided(planned, tuple(outputs))
 

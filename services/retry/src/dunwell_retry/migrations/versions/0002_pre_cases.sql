@@ -108,6 +108,8 @@ CREATE UNIQUE INDEX one_gateway_object ON charge_attempts (gateway, account, gat
 -- What was decided, on what, by which data: replaying the inputs gives the outputs again.
 CREATE TABLE decisions (
   decision_id text PRIMARY KEY,
+  -- several decisions may share an instant; a reader wants them as they were made
+  seq bigint GENERATED ALWAYS AS IDENTITY,
   case_id text NOT NULL,
   at timestamptz NOT NULL,
   kind text NOT NULL,
@@ -118,7 +120,7 @@ CREATE TABLE decisions (
   editions jsonb NOT NULL,
   evidence jsonb NOT NULL DEFAULT '[]'
 );
-CREATE INDEX ON decisions (case_id, at);
+CREATE INDEX ON decisions (case_id, seq);
 REVOKE UPDATE, DELETE ON decisions FROM dunwell_retry;
 
 -- Payers as the gateway tells of them, without naming them.

@@ -25,7 +25,7 @@ setup: .venv/.ready ## Make .venv with everything pinned
 	@.venv/bin/uv pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
 
-demo: setup ## 60 days of recovery in about a minute, on real Kafka and Postgres; report in var/demo
+demo: setup ## 60 days of recovery in a few minutes, on real Kafka and Postgres; report in var/demo
 	@.venv/bin/dunwell demo
 
 up: setup ## Start everything and leave it running; returns when healthy

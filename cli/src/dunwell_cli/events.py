@@ -9,8 +9,8 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 from google.protobuf.json_format import MessageToDict
 
 from dunwell_cli.output import console, guarded
@@ -50,19 +50,20 @@ def tail(
 async def _tail(
     address: str, names: list[str], wanted: str, as_json: bool, from_beginning: bool, until_idle: float
 ) -> None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest", enable_auto_commit=False)
+    # Without a group the client assigns itself every partition of the topics it is given.
+    start = "earliest" if from_beginning else "latest"
+    consumer = AIOKafkaConsumer(*names, bootstrap_servers=address, auto_offset_reset=start, enable_auto_commit=False)
     try:
         await consumer.start()
+    except UnknownTopicOrPartitionError as error:
+        await consumer.stop()
+        raise Unavailable(
+            f"not every topic of {', '.join(names)} exists at {address}; run: dunwell init-topics"
+        ) from error
     except (KafkaConnectionError, OSError) as error:
         await consumer.stop()
         raise Unavailable(f"Kafka does not answer at {address}; is it running? Try: dunwell doctor") from error
     try:
-        places = [TopicPartition(name, p) for name in names for p in sorted(consumer.partitions_for_topic(name) or ())]
-        if not places:
-            raise Unavailable(f"none of {', '.join(names)} exists at {address}; run: dunwell init-topics")
-        consumer.assign(places)
-        if not from_beginning:
-            await consumer.seek_to_end(*places)
         while True:
             wait = int(until_idle * 1000) if until_idle else 1000
             batch = await consumer.getmany(timeout_ms=wait)

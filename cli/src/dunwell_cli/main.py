@@ -53,7 +53,7 @@ def demo(
     policy: Annotated[str, typer.Option(envvar="DEMO_POLICY", help="Policy of the treated payers.")] = "smart",
     as_json: Json = False,
 ) -> None:
-    """Recover sixty days of failed payments in about a minute, on real Kafka, Postgres and services.
+    """Recover sixty days of failed payments in a few minutes, on real Kafka, Postgres and services.
 
     Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks.
     """

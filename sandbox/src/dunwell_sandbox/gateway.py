@@ -136,7 +136,8 @@ class Gateway:
             ]
         )
         for kind, subject in told:
-            self.emit(kind, subject, second, occurrence=str(number), key=key)
+            # A payer at the hosted page makes a request of his own, which has an id and no key.
+            self.emit(kind, subject, second, occurrence=str(number), key=key, requested=origin != "biller")
         return attempt
 
     def void(self, invoice: Invoice, at: datetime, *, key: str | None = None) -> Answer:
@@ -176,10 +177,13 @@ class Gateway:
             found += [self.shapes.past_charge(owner, number) for number in range(len(owner.history))]
         return sorted(found, key=lambda charge: (charge["created"], charge["id"]), reverse=True)
 
-    def emit(self, kind: str, subject: Json, at: int, *, occurrence: str, key: str | None = None) -> None:
+    def emit(
+        self, kind: str, subject: Json, at: int, *, occurrence: str, key: str | None = None, requested: bool = False
+    ) -> None:
         """Keep an event for delivery. Call inside a transaction."""
         version, seed = self._settings.api_version, self._settings.seed
-        event = shapes.event(kind, subject, at=at, occurrence=occurrence, api_version=version, key=key)
+        asked = requested or key is not None
+        event = shapes.event(kind, subject, at=at, occurrence=occurrence, api_version=version, key=key, requested=asked)
         holds = [(_between(_DISORDER_SECONDS, seed, "hold", event["id"]), False)]
         if uniform(seed, "disorder", event["id"]) >= self._settings.disorder_rate:
             holds = [(0.0, False)]

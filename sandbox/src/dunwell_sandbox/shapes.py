@@ -270,8 +270,14 @@ def refund(invoice: Invoice, attempt: Attempt, amount_minor: int, at: int, numbe
     }
 
 
-def event(kind: str, subject: Json, *, at: int, occurrence: str, api_version: str, key: str | None) -> Json:
-    """Return an event; its id follows from what happened, so that a repeated run posts the same ids."""
+def event(
+    kind: str, subject: Json, *, at: int, occurrence: str, api_version: str, key: str | None, requested: bool
+) -> Json:
+    """Return an event; its id follows from what happened, so that a repeated run posts the same ids.
+
+    Args:
+        requested: Somebody's request caused it, with or without a key; else the biller's own schedule did.
+    """
     return {
         "id": f"evt_{_hashed(24, kind, subject['id'], occurrence)}",
         "object": "event",
@@ -280,7 +286,7 @@ def event(kind: str, subject: Json, *, at: int, occurrence: str, api_version: st
         "data": {"object": subject},
         "livemode": False,
         "pending_webhooks": 1,
-        "request": {"id": f"req_{_hashed(14, key)}" if key else None, "idempotency_key": key},
+        "request": {"id": f"req_{_hashed(14, key or subject['id'])}" if requested else None, "idempotency_key": key},
         "type": kind,
     }
 

@@ -163,9 +163,13 @@ class Store:
         return [json.loads(body) for (body,) in self._db.execute(statement)]
 
     def add_message(self, message_id: str, body: Json) -> bool:
-        """Keep a message; False when one of that id came before."""
-        row = (message_id, json.dumps(body))
-        return self._db.execute("INSERT OR IGNORE INTO messages VALUES (NULL, ?, ?)", row).rowcount == 1
+        """Keep a message; False when one of that id came before, which its `times` then tells."""
+        row = (message_id, json.dumps({"times": 1, **body}))
+        if self._db.execute("INSERT OR IGNORE INTO messages VALUES (NULL, ?, ?)", row).rowcount == 1:
+            return True
+        again = "UPDATE messages SET body = json_set(body, '$.times', json_extract(body, '$.times') + 1) WHERE message_id = ?"
+        self._db.execute(again, (message_id,))
+        return False
 
     def add_world_call(self, name: str, arguments: list[str]) -> None:
         """Keep a question that changed the world, to ask it again after a restart."""

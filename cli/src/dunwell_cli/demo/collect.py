@@ -11,7 +11,14 @@ import httpx
 from dunwell_cli.demo.driver import Lapse
 from dunwell_cli.demo.quiet import Quiet
 from dunwell_cli.fleet import Fleet, get
-from dunwell_cli.invariants import Broken, broken, broken_against_gateway, double_charges, verdict
+from dunwell_cli.invariants import (
+    Broken,
+    broken,
+    broken_against_gateway,
+    broken_at_the_mailbox,
+    double_charges,
+    verdict,
+)
 from dunwell_kit.errors import Unavailable
 
 EXPERIMENT = "permanent-holdout"
@@ -30,13 +37,16 @@ class Result:
 async def collect(fleet: Fleet, quiet: Quiet, lapse: Lapse, wall_seconds: float) -> Result:
     """Read everything and check every invariant."""
     async with httpx.AsyncClient(timeout=60, trust_env=False) as client:  # noqa: DW-http - a checker on loopback
+        undrained = await _drained(quiet, lapse)
         await _projected(quiet)
         truth: list[dict[str, Any]] = (await _json(client, fleet.url("sandbox", "/_sandbox/truth")))["charges"]
         stats = await _json(client, fleet.url("sandbox", "/_sandbox/stats"))
         lift = await _json(client, fleet.url("analytics", f"/v1/experiments/{EXPERIMENT}"))
         cases = [dict(r) for r in await quiet.fetch("analytics", _CASES)]
-        found = await broken(quiet, lapse.now) + await broken_against_gateway(quiet, truth, lapse.now)
+        found = undrained + await broken(quiet, lapse.now) + await broken_against_gateway(quiet, truth, lapse.now)
         found += await _webhooks_kept(quiet, stats)
+        letters = await _json(client, fleet.url("sandbox", "/_sandbox/messages"))
+        found += await broken_at_the_mailbox(quiet, letters["messages"])
         story_id = story_case(cases)
         story = []
         if story_id:
@@ -74,6 +84,16 @@ _CASES = """SELECT case_id, invoice_id, payer_id, opened_at, currency, amount_mi
 
 async def _json(client: httpx.AsyncClient, url: str) -> Any:
     return await get(client, url)
+
+
+async def _drained(quiet: Quiet, lapse: Lapse) -> list[Broken]:
+    """Ask once more whether everything is drained: no lag, nothing unsent, nothing due, within 60 s."""
+    quiet.seconds = 60
+    try:
+        await quiet.wait(lapse.now)
+    except Unavailable as error:
+        return [Broken("I12", "drained_within_60_s", ({"what": str(error)},))]
+    return []
 
 
 async def _projected(quiet: Quiet) -> None:

@@ -120,6 +120,23 @@ async def broken_against_gateway(stores: Stores, truth: Sequence[Mapping[str, An
     ]
 
 
+async def broken_at_the_mailbox(stores: Stores, messages: Sequence[Mapping[str, Any]]) -> list[Broken]:
+    """Compare what the mail server took with what notify says it sent.
+
+    Args:
+        messages: Rows {message_id, times, …} of every message taken.
+    """
+    rows = await stores.fetch("notify", "SELECT message_id, state FROM notices WHERE message_id <> ''")
+    taken = {str(message["message_id"]): int(message["times"]) for message in messages}
+    sent = {row["message_id"] for row in rows if row["state"] == "sent"}
+    found = {
+        "taken_twice": {identity for identity, times in taken.items() if times > 1},
+        "sent_but_not_taken": sent - set(taken),
+        "taken_but_not_known": set(taken) - {row["message_id"] for row in rows},
+    }
+    return [Broken("I5", name, tuple({"what": w} for w in sorted(those))) for name, those in found.items() if those]
+
+
 def double_charges(truth: Sequence[Mapping[str, Any]]) -> int:
     """Return how many applied charges there are beyond one per invoice."""
     paid = [row["invoice_id"] for row in truth if row["approved"]]

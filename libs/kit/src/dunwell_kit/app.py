@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from dunwell_kit import parking
-from dunwell_kit.database import Database, is_transient
+from dunwell_kit.database import Database, is_transient, sqlstate
 from dunwell_kit.errors import PROBLEM_BASE, DunwellError, Unavailable
 from dunwell_kit.messages import Handler
 
@@ -50,6 +50,9 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 async def _on_any_error(_: Request, error: Exception) -> Response:
     if is_transient(error):
         return problem(503, "unavailable", "Temporarily unavailable", "the database does not answer; try again")
+    if sqlstate(error).startswith("22"):
+        # Data the database cannot hold, a NUL in a text above all: the caller's, not ours.
+        return problem(422, "invalid-input", "Invalid input", "a value cannot be stored; check for control characters")
     return problem(500, "internal", "Internal error", f"{type(error).__name__}; see the service's log")
 
 

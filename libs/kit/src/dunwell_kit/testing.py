@@ -6,12 +6,14 @@ Owns: the only sleep of the tests. Refuses: stand-ins for our own code.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -22,7 +24,7 @@ from dunwell_contracts.catalogue import carried_message
 from dunwell_contracts.envelope import Envelope
 from dunwell_kit.clock import monotonic
 from dunwell_kit.database import SHARD_COUNT
-from dunwell_kit.migrate import SHARDS, kit_schema
+from dunwell_kit.migrate import SHARDS, kit_schema, provision
 from dunwell_kit.settings import KitSettings
 
 # Short enough that a wait costs a test nothing, long enough that a condition with a query does not flood.
@@ -61,6 +63,35 @@ async def running(*loops: Looped) -> AsyncIterator[None]:
     finally:
         stop.set()
         await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def migrated(postgres_dsn: str, service: str) -> AsyncIterator[tuple[str, str]]:
+    """Make a migrated database of a service; yields (its role's URL, a superuser's URL) and drops it at the end.
+
+    Args:
+        postgres_dsn: A superuser's URL.
+    """
+    name = f"{service}_{secrets.token_hex(6)}"
+    # One password for all workers: the role is the server's, so the last one set counts.
+    url = await provision(postgres_dsn, service, database=name, password="for tests")  # noqa: S106
+    yield url, urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await connection.close()
+
+
+async def emptied(superuser_url: str) -> None:
+    """Delete every row of a migrated database but its shards."""
+    connection = await asyncpg.connect(superuser_url)
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+        " AND relnamespace = 'public'::regnamespace AND relname NOT IN ('alembic_version', 'outbox_cursor')"
+    )
+    # Few rows are deleted faster than many files are truncated; `replica` leaves foreign keys aside.
+    deletions = "; ".join(f"DELETE FROM {row['relname']}" for row in rows)  # noqa: S608 - names from the catalogue
+    await connection.execute(f"SET session_replication_role = replica; {deletions}")
+    await connection.close()
 
 
 async def make_kit_tables(dsn: str) -> None:

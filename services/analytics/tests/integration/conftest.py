@@ -6,9 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import pytest
 from google.protobuf.message import Message
@@ -20,8 +18,7 @@ from dunwell_kit.clock import ManualClock
 from dunwell_kit.database import Database
 from dunwell_kit.ids import RandomIds
 from dunwell_kit.messages import Received
-from dunwell_kit.migrate import provision
-from dunwell_kit.testing import envelope_for
+from dunwell_kit.testing import envelope_for, migrated
 
 NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)
 
@@ -29,13 +26,8 @@ NOW = datetime(2026, 6, 1, 10, tzinfo=UTC)
 @pytest.fixture(scope="session")
 async def analytics_urls(postgres_dsn: str) -> AsyncIterator[tuple[str, str]]:
     """The addresses of one migrated analytics database: the service's role's and the superuser's."""
-    name = f"analytics_{secrets.token_hex(6)}"
-    # One password for all workers: the role is the server's, so the last one set counts.
-    url = await provision(postgres_dsn, "analytics", database=name, password="for tests")
-    yield url, urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
+    async with migrated(postgres_dsn, "analytics") as urls:
+        yield urls
 
 
 @pytest.fixture

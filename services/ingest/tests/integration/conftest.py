@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
 import httpx
 import pytest
 from google.protobuf.message import Message
@@ -29,8 +27,7 @@ from dunwell_kit.database import Database
 from dunwell_kit.effects import Effects
 from dunwell_kit.failpoints import arm
 from dunwell_kit.ids import RandomIds
-from dunwell_kit.migrate import provision
-from dunwell_kit.testing import running, settings_of, wait_until
+from dunwell_kit.testing import emptied, migrated, running, settings_of, wait_until
 from dunwell_kit.timers import Timers
 
 SECRET = "whsec_for_tests"
@@ -39,27 +36,14 @@ SECRET = "whsec_for_tests"
 @pytest.fixture(scope="session")
 async def ingest_urls(postgres_dsn: str) -> AsyncIterator[tuple[str, str]]:
     """The addresses of one migrated ingest database: the service's role's and the superuser's."""
-    name = f"ingest_{secrets.token_hex(6)}"
-    # One password for all workers: the role is the server's, so the last one set counts.
-    url = await provision(postgres_dsn, "ingest", database=name, password="for tests")
-    yield url, urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
+    async with migrated(postgres_dsn, "ingest") as urls:
+        yield urls
 
 
 @pytest.fixture
 async def database(ingest_urls: tuple[str, str]) -> AsyncIterator[Database]:
     """The empty database, opened as the service opens it."""
-    connection = await asyncpg.connect(ingest_urls[1])
-    rows = await connection.fetch(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
-        " AND relnamespace = 'public'::regnamespace AND relname NOT IN ('alembic_version', 'outbox_cursor')"
-    )
-    # Few rows are deleted faster than many files are truncated; `replica` leaves foreign keys aside.
-    deletions = "; ".join(f"DELETE FROM {row['relname']}" for row in rows)
-    await connection.execute(f"SET session_replication_role = replica; {deletions}")
-    await connection.close()
+    await emptied(ingest_urls[1])
     clock = ManualClock(NOW)
     opened = Database(ingest_urls[0], service="ingest", clock=clock, ids=RandomIds(clock))
     yield opened

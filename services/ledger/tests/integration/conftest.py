@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -19,8 +18,7 @@ from dunwell_kit.clock import ManualClock
 from dunwell_kit.database import Database
 from dunwell_kit.ids import RandomIds
 from dunwell_kit.messages import Received
-from dunwell_kit.migrate import provision
-from dunwell_kit.testing import envelope_for
+from dunwell_kit.testing import envelope_for, migrated
 from dunwell_ledger.handlers import Books, consumed
 from dunwell_ledger.policy import LedgerPolicy
 
@@ -30,16 +28,8 @@ START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 @pytest.fixture(scope="session")
 async def ledger_urls(postgres_dsn: str) -> AsyncIterator[tuple[str, str]]:
     """The addresses of one migrated ledger database: the service's role's and the superuser's."""
-    name = f"ledger_{secrets.token_hex(6)}"
-    # One password for all workers: the role is the server's, so the last one set counts.
-    yield await provision(postgres_dsn, "ledger", database=name, password="for tests"), _at(postgres_dsn, name)
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
-
-
-def _at(dsn: str, name: str) -> str:
-    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+    async with migrated(postgres_dsn, "ledger") as urls:
+        yield urls
 
 
 @pytest.fixture

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -28,8 +25,7 @@ from dunwell_kit.effects import Effects
 from dunwell_kit.failpoints import arm
 from dunwell_kit.ids import RandomIds
 from dunwell_kit.messages import Received
-from dunwell_kit.migrate import provision
-from dunwell_kit.testing import envelope_for, settings_of
+from dunwell_kit.testing import emptied, envelope_for, migrated, settings_of
 from dunwell_kit.timers import Timers
 from dunwell_notify import store
 from dunwell_notify.channels.email import SmtpChannel
@@ -47,27 +43,14 @@ BRAND = Brand("Acme Billing", "billing@acme.example", "help@acme.example", "http
 @pytest.fixture(scope="session")
 async def notify_urls(postgres_dsn: str) -> AsyncIterator[tuple[str, str]]:
     """The addresses of one migrated notify database: the service's role's and the superuser's."""
-    name = f"notify_{secrets.token_hex(6)}"
-    # One password for all workers: the role is the server's, so the last one set counts.
-    url = await provision(postgres_dsn, "notify", database=name, password="for tests")
-    yield url, urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
+    async with migrated(postgres_dsn, "notify") as urls:
+        yield urls
 
 
 @pytest.fixture
 async def database(notify_urls: tuple[str, str]) -> AsyncIterator[Database]:
     """The empty database, opened as the service opens it."""
-    connection = await asyncpg.connect(notify_urls[1])
-    rows = await connection.fetch(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
-        " AND relnamespace = 'public'::regnamespace AND relname NOT IN ('alembic_version', 'outbox_cursor')"
-    )
-    # Few rows are deleted faster than many files are truncated; `replica` leaves foreign keys aside.
-    deletions = "; ".join(f"DELETE FROM {row['relname']}" for row in rows)
-    await connection.execute(f"SET session_replication_role = replica; {deletions}")
-    await connection.close()
+    await emptied(notify_urls[1])
     clock = ManualClock(START)
     opened = Database(notify_urls[0], service="notify", clock=clock, ids=RandomIds(clock))
     yield opened

@@ -66,7 +66,7 @@ def planning_case(situation: Situation) -> planning.Case:
         gateway=case.place.gateway,
         failed_at=case.failed_at,
         deadline=case.deadline_at or case.failed_at + HORIZON,
-        decline=_first_decline(situation, ours),
+        decline=_first_decline(situation),
         methods=tuple(_method(m) for m in situation.methods),
         sent=tuple(_sent(p) for p in ours),
         history=tuple(Past(p.at, p.amount_minor, p.approved, _told(p)) for p in before),
@@ -75,17 +75,12 @@ def planning_case(situation: Situation) -> planning.Case:
     )
 
 
-def _first_decline(situation: Situation, ours: list[PastAttempt]) -> planning.Decline:
+def _first_decline(situation: Situation) -> planning.Decline:
     """Return what the failure itself said; the case holds what was said last."""
     case = situation.case
-    if not ours:
-        return _decline(case.decline)
-    first = [
-        p
-        for p in situation.history
-        if p.invoice_id == case.place.invoice_id and abs(p.at - case.failed_at) <= SAME_CHARGE
-    ]
-    return (_told(first[0]) if first else None) or _decline(case.decline)
+    told = (p for p in situation.history if p.invoice_id == case.place.invoice_id)
+    first = next((p for p in told if abs(p.at - case.failed_at) <= SAME_CHARGE), None)
+    return (_told(first) if first else None) or _decline(case.decline)
 
 
 def _decline(decline: Decline) -> planning.Decline:

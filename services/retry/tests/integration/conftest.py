@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import httpx
 import pytest
 import uvicorn
@@ -30,15 +27,15 @@ from dunwell_kit.failpoints import arm
 from dunwell_kit.http import gateway_client
 from dunwell_kit.ids import RandomIds
 from dunwell_kit.messages import Received
-from dunwell_kit.migrate import provision
-from dunwell_kit.testing import envelope_for, settings_of, wait_until
+from dunwell_kit.testing import emptied, envelope_for, migrated, settings_of, wait_until
 from dunwell_kit.timers import Timers
 from dunwell_retry.api import routes
 from dunwell_retry.effects import Charger
 from dunwell_retry.handlers import Recovery, consumed, timed
-from dunwell_retry.ladders import ladder
 from dunwell_retry.main import classified
 from dunwell_retry.outcomes import Outcomes
+from dunwell_retry.planners import planner
+from dunwell_retry.policies import Policy
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules import allow
 from dunwell_sandbox.main import make_sandbox
@@ -50,7 +47,7 @@ from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instr
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
 POOR = Decline("insufficient_funds", "51", "24", "Your card has insufficient funds.")
 POLICY = RetryPolicy(
-    planners={"fixed": ladder((3, 5, 7), "fixed", allow)}, main_policy="fixed", holdout_policy="fixed", holdout_share=0.0,
+    planners={"fixed": planner(Policy("fixed", 1, "fixed", days=(3, 5, 7), attempts_max=3))}, main_policy="fixed", holdout_policy="fixed", holdout_share=0.0,
     experiment="e", gate=allow, classify=classified, idempotency_secret=b"secret", merchant_country="US",
 )  # fmt: skip
 
@@ -95,27 +92,14 @@ class ScriptedWorld:
 @pytest.fixture(scope="session")
 async def retry_urls(postgres_dsn: str) -> AsyncIterator[tuple[str, str]]:
     """The addresses of one migrated retry database: the service's role's and the superuser's."""
-    name = f"retry_{secrets.token_hex(6)}"
-    # One password for all workers: the role is the server's, so the last one set counts.
-    url = await provision(postgres_dsn, "retry", database=name, password="for tests")
-    yield url, urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
-    connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await connection.close()
+    async with migrated(postgres_dsn, "retry") as urls:
+        yield urls
 
 
 @pytest.fixture
 async def database(retry_urls: tuple[str, str]) -> AsyncIterator[Database]:
     """The empty database, opened as the service opens it."""
-    connection = await asyncpg.connect(retry_urls[1])
-    rows = await connection.fetch(
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
-        " AND relnamespace = 'public'::regnamespace AND relname NOT IN ('alembic_version', 'outbox_cursor')"
-    )
-    # Few rows are deleted faster than many files are truncated; `replica` leaves foreign keys aside.
-    deletions = "; ".join(f"DELETE FROM {row['relname']}" for row in rows)
-    await connection.execute(f"SET session_replication_role = replica; {deletions}")
-    await connection.close()
+    await emptied(retry_urls[1])
     clock = ManualClock(START + timedelta(minutes=1))
     opened = Database(retry_urls[0], service="retry", clock=clock, ids=RandomIds(clock))
     yield opened

@@ -17,10 +17,10 @@ from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import stamp
 from dunwell_kit.database import sqlstate
-from dunwell_retry.ladders import ladder
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Case, Decline, Method, Place, Situation, plan_document
-from dunwell_retry.planners import planners
+from dunwell_retry.planners import planner, planners
+from dunwell_retry.policies import Policy, preset
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules import allow
 from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
@@ -196,13 +196,15 @@ async def test_a_changed_amount_is_what_is_asked_from_then_on(retry: Retry) -> N
     assert (row["amount_minor"], row["plan_number"]) == (1500, 2)
     # The biller still says 2000: what it says when the charge is due is asked.
     await retry.run_until(START + 3 * DAY)
-    assert await retry.attempts() == ["withdrawn"]
+    assert await retry.attempts() == ["declined", "withdrawn"]
     assert (await retry.row("SELECT amount_minor FROM cases"))["amount_minor"] == 2000
+    sent = await retry.row("SELECT amount_minor FROM charge_attempts WHERE state='declined'")
+    assert sent["amount_minor"] == 2000
 
 
 async def test_a_plan_that_loses_its_attempts_charges_nothing_at_the_old_date(retry_with: Open) -> None:
     policy = RetryPolicy(
-        planners={"twice": ladder((3, 5), "twice", allow), "never": ladder((), "never", allow)}, main_policy="twice",
+        planners={"twice": planner(Policy("twice", 1, "fixed", days=(3, 5), attempts_max=2)), "never": planner(preset("never"))}, main_policy="twice",
         holdout_policy="never", holdout_share=0.0, experiment="e", gate=allow, classify=lambda d, *_: d,
         idempotency_secret=b"secret",
     )  # fmt: skip

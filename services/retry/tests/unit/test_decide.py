@@ -30,12 +30,13 @@ from dunwell_retry.decide.outputs import (
     Succeeded,
 )
 from dunwell_retry.decide.planning import replan
-from dunwell_retry.ladders import PAYER_ACTIONS, ladder, payer_action
 from dunwell_retry.machines.case import ENDS, CaseState
 from dunwell_retry.model import Case, Decline, Method, Place, Situation, plan_document, plan_from
+from dunwell_retry.planners import PAYER_ACTIONS, planner
+from dunwell_retry.policies import Policy, preset
 from dunwell_retry.policy import HORIZON, RetryPolicy, assign
 from dunwell_retry.rules import allow
-from dunwell_retry.rules.model import Block, Initiator, PastAttempt
+from dunwell_retry.rules.model import Block, Initiator, PastAttempt, Verdict
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -45,7 +46,7 @@ DEAD = Decline("stolen_card", "43", "", "stolen", "dead_card", "edition")
 VISA = Method("pm_1", "card", "visa", "debit", "US", "fp_1", 5, 2029)
 OTHER = replace(VISA, instrument_id="pm_2", account_reference="fp_2")
 POLICY = RetryPolicy(
-    planners={"fixed": ladder((3, 5, 7), "fixed", allow), "never": ladder((), "never", allow)},
+    planners={"fixed": planner(Policy("fixed", 1, "fixed", days=(3, 5, 7), attempts_max=3)), "never": planner(preset("never"))},
     main_policy="fixed", holdout_policy="never", holdout_share=0.0, experiment="e", gate=allow,
     classify=lambda decline, *_: decline, idempotency_secret=b"secret", merchant_country="US",
 )  # fmt: skip
@@ -128,7 +129,13 @@ def test_a_due_attempt_that_the_gate_permits_is_charged_with_its_permit() -> Non
     charge = one(decided, Charge)
     assert (decided.case.state, decided.case.attempt_numbers) == (CaseState.CHARGING, 1)
     assert (charge.attempt_number, charge.initiator, charge.verdict.permit) == (1, "merchant", True)
-    assert charge.why.text == "Day 3 of the schedule fixed."
+    assert charge.why.text == "fixed schedule: day 3"
+
+
+def test_a_refused_instant_is_not_planned_again_though_the_planner_would() -> None:
+    refusing = replace(POLICY, gate=lambda *_: Verdict(False, "tenant.own", "no"))
+    decided = attempts.due(situation(waiting()), refusing, due_at=AT + 3 * DAY, now=AT + 3 * DAY)
+    assert one(decided, AttemptAt).at == AT + 5 * DAY
 
 
 def test_a_charge_before_its_date_is_told_to_be_an_operators() -> None:
@@ -273,7 +280,7 @@ def test_an_operator_may_ask_for_the_next_attempt_only_while_the_case_waits() ->
 def test_every_reason_that_only_the_payer_can_lift_asks_him(reason: str) -> None:
     case = waiting(replace(POOR, reason=reason))
     assert case.plan is not None
-    assert case.plan.payer_action == payer_action(reason) != "wait"
+    assert case.plan.payer_action == PAYER_ACTIONS[reason] != "wait"
 
 
 def test_without_any_attempt_ahead_the_payer_gets_a_link() -> None:
@@ -300,7 +307,8 @@ def test_a_plan_is_strictly_increasing_ahead_of_now_and_before_its_end(late: int
     plan = POLICY.planners["fixed"](situation(waiting(), *history), now)
     times = [attempt.at for attempt in plan.attempts]
     assert times == sorted(set(times))
-    assert all(now < at < plan.deadline_at for at in times)
+    # What is due this very minute is still ahead; nothing older is.
+    assert all(now - timedelta(minutes=1) < at < plan.deadline_at for at in times)
     assert plan_from(plan_document(plan)) == plan
 
 

@@ -70,7 +70,7 @@ def _refused(
     skipped = Skipped(due_at, Why(verdict.rule, verdict.reason, verdict.sources[:3], case.assignment.policy))
     if verdict.not_before is not None and case.deadline_at is not None and verdict.not_before < case.deadline_at:
         return Decided(case, (skipped, AttemptAt(verdict.not_before)))
-    decided = replan(situation, policy, now=now, cause=verdict.rule)
+    decided = replan(situation, policy, now=now, cause=verdict.rule, not_at=now)
     return Decided(decided.case, (skipped, *decided.outputs))
 
 
@@ -94,7 +94,7 @@ def declined(
         return exhausted(case, now, "retry.deadline", "The last attempt was refused and the time for recovery is over.")
     if fixed_meanwhile:
         return method_fixed(replace(situation, case=case), case.method, policy, now=now, cause=cause)
-    return replan(replace(situation, case=case), policy, now=now, cause=cause)
+    return replan(replace(situation, case=case), policy, now=now, cause=cause, not_at=now)
 
 
 def withdrawn(situation: Situation, policy: RetryPolicy, *, now: datetime, cause: str, why: str) -> Decided:

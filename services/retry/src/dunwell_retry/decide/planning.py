@@ -25,16 +25,22 @@ from dunwell_retry.model import Case, Situation
 from dunwell_retry.policy import RetryPolicy
 
 
-def replan(situation: Situation, policy: RetryPolicy, *, now: datetime, cause: str) -> Decided:
+def replan(
+    situation: Situation, policy: RetryPolicy, *, now: datetime, cause: str, not_at: datetime | None = None
+) -> Decided:
     """Return the case with a fresh plan, its dates armed.
 
     A case without any attempt ahead waits for the payer until its deadline; one past its deadline is exhausted.
 
     Args:
         cause: Id of what made a new plan necessary.
+        not_at: An instant that was just refused: only what lies after it is kept, or the same refusal would
+            follow at once, without end.
     """
     case = situation.case
     plan = policy.planner(case.assignment)(situation, now)
+    if not_at is not None:
+        plan = replace(plan, attempts=tuple(a for a in plan.attempts if a.at > not_at))
     deadline = min(plan.deadline_at, case.deadline_at) if case.deadline_at else plan.deadline_at
     # An attempt moves the deadline nowhere: the end that was promised stays.
     planned = replace(case, plan=plan, plan_number=case.plan_number + 1, deadline_at=deadline)

@@ -38,7 +38,7 @@ def plan(
     Equal arguments give equal plans; `seed` only decides explorations.
 
     Args:
-        now: Aware UTC instant of the decision; every planned instant lies after it.
+        now: Aware UTC instant of the decision; no planned instant lies more than a minute before it.
         permits: The rule gate over this case; None makes it.
         model: The scenario model of `smart` policies; None takes the shipped one.
         look_ahead: How many charges of the plan are worked out and returned; None = all. The first ones do not

@@ -1,0 +1,5 @@
+"""`python -m dunwell_cli`."""
+
+from dunwell_cli.main import app
+
+app()

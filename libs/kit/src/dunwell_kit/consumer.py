@@ -16,14 +16,13 @@ from uuid import UUID
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError
 from opentelemetry.trace import SpanKind
-from sqlalchemy import RowMapping
 
 from dunwell_contracts.catalogue import UnknownType, read_by
 from dunwell_contracts.envelope import Undecodable, envelope_of
 from dunwell_kit import metrics, parking, tracing
 from dunwell_kit.chance import jitter
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.database import Database, Row, Tx, is_transient
 from dunwell_kit.errors import DunwellError, Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import consumer, started
@@ -136,7 +135,7 @@ class Consumer(ConsumerRebalanceListener):
     async def _claim(self) -> None:
         claimed = sorted(self._unclaimed & set(self._client.assignment()))
 
-        async def work(tx: Tx) -> Sequence[RowMapping]:
+        async def work(tx: Tx) -> Sequence[Row]:
             return await tx.rows(
                 """INSERT INTO cursors (grp, topic, part) SELECT :grp, t, p
                    FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS c(t, p) ORDER BY t, p

@@ -14,11 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from opentelemetry.trace import SpanKind
-from sqlalchemy import RowMapping
 
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.database import Database, Row, Tx, is_transient
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.logging import logger
 from dunwell_kit.settings import KitSettings
@@ -93,7 +92,7 @@ class Effects:
     async def turn(self) -> int:
         """Claim open effects and perform them side by side; returns how many were claimed."""
 
-        async def claim(tx: Tx) -> Sequence[RowMapping]:
+        async def claim(tx: Tx) -> Sequence[Row]:
             return await tx.rows(_CLAIM, now=tx.now, lease=self._lease, most=CLAIM_ROWS)
 
         rows = await self._database.transact(claim)
@@ -102,7 +101,7 @@ class Effects:
             await asyncio.gather(*(self._perform(row) for row in rows))
         return len(rows)
 
-    async def _perform(self, row: RowMapping) -> None:
+    async def _perform(self, row: Row) -> None:
         effect = Effect(row["kind"], row["idem_key"], row["case_id"], json.loads(row["payload"]), row["tries"])
         started_at = monotonic()
         try:
@@ -121,7 +120,7 @@ class Effects:
                 await self._failed(row, error)
         metrics.EFFECT_SECONDS.labels(effect.kind).observe(monotonic() - started_at)
 
-    async def _finish(self, row: RowMapping, result: Done | Postponed) -> None:
+    async def _finish(self, row: Row, result: Done | Postponed) -> None:
         async def work(tx: Tx) -> None:
             until = result.until if isinstance(result, Postponed) else None
             done = await tx.execute(
@@ -139,7 +138,7 @@ class Effects:
 
         await self._database.transact(work)
 
-    async def _failed(self, row: RowMapping, error: Exception) -> None:
+    async def _failed(self, row: Row, error: Exception) -> None:
         state = "failed" if row["tries"] >= TRIES_MAX else "leased"
         logger().error(
             "effect failed", effect=row["kind"], case_id=row["case_id"], error_type=type(error).__name__,

@@ -15,11 +15,10 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from opentelemetry.trace import SpanKind
-from sqlalchemy import RowMapping
 
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.database import Database, Row, Tx, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
@@ -119,7 +118,7 @@ class Relay:
             self._resuming = bool(await self._statement(_TAKE)) or self._resuming
             self._taken_at = monotonic()
 
-    async def _send(self, rows: Sequence[RowMapping]) -> None:
+    async def _send(self, rows: Sequence[Row]) -> None:
         failpoint("relay.before_send")
         links = [tracing.context_of(json.loads(r["headers"]).get("traceparent", "")) for r in rows[: tracing.LINKS_MAX]]
         with tracing.span(
@@ -148,7 +147,7 @@ class Relay:
         metrics.OUTBOX_WINDOW.observe(len(rows))
         metrics.OUTBOX_AGE.set(max(row["age"] for row in rows))
 
-    async def _record(self, rows: Sequence[RowMapping]) -> None:
+    async def _record(self, rows: Sequence[Row]) -> None:
         counts: dict[int, int] = {}
         lasts: dict[int, int] = {}
         for row in rows:

@@ -142,7 +142,8 @@ async def run_roles(runtime: Runtime, service: Service, stop: asyncio.Event) -> 
     status = 0
     for task in done:
         error = None if task is stopper else task.exception()
-        if task is not stopper:
+        # A role that sees the stop in the same turn as we do has ended as it was told to.
+        if task is not stopper and not (error is None and stop.is_set()):
             status = 1
             logging.logger().error(
                 "role ended", role=tasks.get(task, "watchdog"), error=str(error)[:500], error_type=type(error).__name__

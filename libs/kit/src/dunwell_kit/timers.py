@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.database import Database, Row, Tx, is_transient
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.logging import logger
 from dunwell_kit.settings import KitSettings
@@ -62,17 +60,18 @@ class Timers:
     async def run(self, stop: asyncio.Event) -> None:
         """Fire what is due until told to stop."""
         while not stop.is_set():
+            self._database.wrote_due_timers.clear()
             seen = self._database.clock.now()
             fired = await self.turn()
             metrics.HEARTBEAT.labels("timers").set(monotonic())
             if not fired:
-                await announced_or_moved(None, self._database.clock, seen, self._poll)
+                await announced_or_moved(self._database.wrote_due_timers, self._database.clock, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim what is due and fire it; returns how many were claimed."""
         now = self._database.clock.now()
 
-        async def claim(tx: Tx) -> Sequence[RowMapping]:
+        async def claim(tx: Tx) -> Sequence[Row]:
             return await tx.rows(_CLAIM, now=now, lease=self._lease, most=CLAIM_ROWS)
 
         rows = sorted(await self._database.transact(claim), key=lambda r: (r["due_at"], r["id"]))
@@ -88,8 +87,8 @@ class Timers:
                 await self._fire_alone(row)
         return len(rows)
 
-    async def _fire(self, rows: Sequence[RowMapping]) -> None:
-        async def work(tx: Tx) -> list[RowMapping]:
+    async def _fire(self, rows: Sequence[Row]) -> None:
+        async def work(tx: Tx) -> list[Row]:
             done = await tx.rows(
                 """UPDATE timers t SET state='done', changed_at=now()
                    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS bigint[])) AS m(id, fence)
@@ -109,7 +108,7 @@ class Timers:
             metrics.TIMERS_FIRED.labels(row["kind"]).inc()
             metrics.TIMER_LATENESS.observe((self._database.clock.now() - row["due_at"]).total_seconds())
 
-    async def _handle(self, tx: Tx, row: RowMapping) -> None:
+    async def _handle(self, tx: Tx, row: Row) -> None:
         tx.caused_by("", row["case_id"])
         timer = Fired(
             row["case_id"], row["kind"], row["step"], row["due_at"], json.loads(row["payload"]), row["first_span"]
@@ -125,7 +124,7 @@ class Timers:
         ):  # fmt: skip
             await self._handlers[row["kind"]](tx, timer)
 
-    async def _fire_alone(self, row: RowMapping) -> None:
+    async def _fire_alone(self, row: Row) -> None:
         try:
             await self._fire([row])
         except Exception as error:
@@ -138,7 +137,7 @@ class Timers:
             )  # fmt: skip
             await self._set_aside(row, state, f"{type(error).__name__}: {error}"[:2000])
 
-    async def _set_aside(self, row: RowMapping, state: str, reason: str) -> None:
+    async def _set_aside(self, row: Row, state: str, reason: str) -> None:
         async def work(tx: Tx) -> None:
             await tx.execute(
                 "UPDATE timers SET state=:state, error=:error WHERE id=:id AND fence=:fence",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from aiokafka import TopicPartition
-from sqlalchemy.exc import DBAPIError
+from asyncpg import InterfaceError, PostgresError
 
 from dunwell.payment.v1 import payment_pb2
 from dunwell_kit.consumer import POISON_RUN_MAX, Consumer, FenceLost
@@ -243,7 +243,7 @@ async def test_cut_connections_lose_and_double_nothing(bench: Bench) -> None:
         async def consumed() -> bool:
             try:
                 return len(await bench.seen()) >= 90
-            except DBAPIError:
+            except (PostgresError, InterfaceError, OSError):
                 return False
 
         await wait_until(consumed, 30)

@@ -7,7 +7,7 @@ import structlog
 from asyncpg import exceptions as pg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
 
 from dunwell_kit import chance, logging
 from dunwell_kit.database import asyncpg_url, is_transient
@@ -42,17 +42,18 @@ def _wrapped(kind: type[DBAPIError], cause: BaseException) -> DBAPIError:
 
 
 @pytest.mark.parametrize("error", [
-    ConnectionRefusedError(), TimeoutError(), _wrapped(DBAPIError, pg.DeadlockDetectedError()),
-    _wrapped(DBAPIError, pg.AdminShutdownError()), _wrapped(DBAPIError, pg.LockNotAvailableError()),
-    _wrapped(DBAPIError, pg.TooManyConnectionsError()), _wrapped(InterfaceError, pg.InterfaceError("closed")),
+    ConnectionRefusedError(), TimeoutError(), pg.DeadlockDetectedError(), pg.AdminShutdownError(),
+    pg.LockNotAvailableError(), pg.TooManyConnectionsError(), pg.InterfaceError("closed"),
+    pg.ConnectionDoesNotExistError(), pg.InvalidCachedStatementError(),
+    _wrapped(DBAPIError, pg.CannotConnectNowError()),
 ])  # fmt: skip
 def test_what_the_database_caused_is_transient(error: BaseException) -> None:
     assert is_transient(error)
 
 
 @pytest.mark.parametrize("error", [
-    ValueError(), _wrapped(DBAPIError, pg.UniqueViolationError()), _wrapped(DBAPIError, pg.CheckViolationError()),
-    _wrapped(InterfaceError, pg.DataError("invalid input for query argument")),
+    ValueError(), pg.UniqueViolationError(), pg.CheckViolationError(), pg.DataError("invalid input for query argument"),
+    _wrapped(DBAPIError, pg.InvalidPasswordError()),
 ])  # fmt: skip
 def test_what_the_message_caused_is_not_transient(error: BaseException) -> None:
     assert not is_transient(error)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg import PostgresError
 from google.protobuf.message import Message
-from sqlalchemy.exc import DBAPIError
 
 from dunwell.common.v1 import common_pb2
 from dunwell.notice.v1 import notice_pb2
@@ -84,7 +84,7 @@ async def test_every_type_of_the_catalogue_is_logged_once(analytics: Analytics, 
 
 @pytest.mark.parametrize("statement", ["UPDATE facts SET type='x'", "DELETE FROM facts", "TRUNCATE facts"])
 async def test_the_log_cannot_be_changed_by_the_service(analytics: Analytics, statement: str) -> None:
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(PostgresError) as refused:
         await analytics.database.transact(lambda tx: tx.execute(statement))
     assert sqlstate(refused.value) == "42501"
 

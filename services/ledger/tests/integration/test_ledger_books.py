@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy.exc import DBAPIError
+from asyncpg import PostgresError
 
 from dunwell.journal.v1 import journal_pb2
 from dunwell.payment.v1 import payment_pb2
@@ -71,7 +71,7 @@ async def test_the_services_role_cannot_write_the_books_by_hand(
     database: Database, books: Books, statement: str
 ) -> None:
     await books.tell(failed(books))
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(PostgresError) as refused:
         await database.transact(lambda tx: tx.execute(statement))
     assert sqlstate(refused.value) == "42501"
 

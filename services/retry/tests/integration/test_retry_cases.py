@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg import PostgresError
 from google.protobuf.message import Message
-from sqlalchemy.exc import DBAPIError
 
 from dunwell.common.v1 import common_pb2
 from dunwell.journal.v1 import journal_pb2
@@ -196,7 +196,7 @@ async def test_a_changed_amount_is_what_is_asked_from_then_on(retry: Retry) -> N
     assert (row["amount_minor"], row["plan_number"]) == (1500, 2)
     # The biller still says 2000: what it says when the charge is due is asked.
     await retry.run_until(START + 3 * DAY)
-    assert await retry.attempts() == ["declined", "withdrawn"]
+    assert await retry.attempts() == ["withdrawn", "declined"]
     assert (await retry.row("SELECT amount_minor FROM cases"))["amount_minor"] == 2000
     sent = await retry.row("SELECT amount_minor FROM charge_attempts WHERE state='declined'")
     assert sent["amount_minor"] == 2000
@@ -246,14 +246,14 @@ async def test_the_database_refuses_a_second_open_attempt_or_case_and_one_withou
         for statement in statements:
             await tx.execute(statement)
 
-    with pytest.raises(DBAPIError, match=refused):
+    with pytest.raises(PostgresError, match=refused):
         await retry.database.transact(work)
 
 
 @pytest.mark.parametrize("table", ["attempt_ledger", "permits", "decisions"])
 async def test_what_was_permitted_and_decided_cannot_be_changed(retry: Retry, table: str) -> None:
     for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET at = now()"):
-        with pytest.raises(DBAPIError) as caught:
+        with pytest.raises(PostgresError) as caught:
             await retry.database.transact(lambda tx, s=statement: tx.execute(s))
         assert sqlstate(caught.value) == "42501"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,8 +100,6 @@ async def _drained(quiet: Quiet, lapse: Lapse) -> list[Broken]:
 
 async def _projected(quiet: Quiet) -> None:
     """Return when the read models have caught up with the log."""
-    import asyncio
-
     for _ in range(200):
         rows = await quiet.fetch(
             "analytics", "SELECT (SELECT count(*) FROM dirty_cases) + (SELECT count(*) FROM dirty_days) AS n"
@@ -124,7 +124,14 @@ def _recovered(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     by = {
         name: sum(1 for c in won if c["recovered_by"] == name) for name in ("retry", "payer", "gateway", "self_cured")
     }
-    return {"count": len(won), "rate": round(len(won) / len(cases), 4) if cases else 0.0, "by": by}
+    invoices = sorted(c["invoice_id"] for c in won)
+    return {
+        "count": len(won),
+        "rate": round(len(won) / len(cases), 4) if cases else 0.0,
+        "by": by,
+        # Two runs of one seed can be compared by this alone.
+        "set_sha256": hashlib.sha256("\n".join(invoices).encode()).hexdigest(),
+    }
 
 
 def _money(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -105,8 +105,9 @@ class Tx:
         self.ids = database.ids
         self._database = database
         self._events: list[_Emitted] = []
-        self._timers: dict[tuple[str, str, str], TimerSet] = {}
-        self._effects: list[EffectRecorded] = []
+        # With the span that armed or recorded each: it has ended when they are written.
+        self._timers: dict[tuple[str, str, str], tuple[TimerSet, str]] = {}
+        self._effects: list[tuple[EffectRecorded, str]] = []
         self._cause = ""
         self._correlation = ""
 
@@ -171,7 +172,7 @@ class Tx:
 
     def set_timer(self, timer: TimerSet) -> None:
         """Arm or move a timer with this unit of work."""
-        self._timers[timer.case_id, timer.kind, timer.step] = timer
+        self._timers[timer.case_id, timer.kind, timer.step] = timer, tracing.carrier()[0]
 
     async def cancel_timers(self, case_id: str, kind: str | None = None) -> int:
         """Cancel the pending timers of a case, all or of one kind; returns how many."""
@@ -187,7 +188,7 @@ class Tx:
 
     def record_effect(self, effect: EffectRecorded) -> None:
         """Record a command to be performed after the commit."""
-        self._effects.append(effect)
+        self._effects.append((effect, tracing.carrier()[0]))
 
     async def flush(self) -> None:
         """Write what was collected; called once, by the database, before the commit."""
@@ -199,39 +200,38 @@ class Tx:
             await self._write_events()
 
     async def _write_timers(self) -> None:
-        traceparent, _ = tracing.carrier()
-        rows = sorted(self._timers.values(), key=lambda t: (t.case_id, t.kind, t.step))
+        rows = [self._timers[identity] for identity in sorted(self._timers)]
         await self.execute(
             """INSERT INTO timers (case_id, kind, step, due_at, payload, first_span, armed_by)
-               SELECT c, k, s, d, p, f, :armed FROM unnest(CAST(:cases AS text[]), CAST(:kinds AS text[]),
+               SELECT * FROM unnest(CAST(:cases AS text[]), CAST(:kinds AS text[]),
                  CAST(:steps AS text[]), CAST(:dues AS timestamptz[]), CAST(:payloads AS jsonb[]),
-                 CAST(:firsts AS text[])) AS t(c, k, s, d, p, f)
+                 CAST(:firsts AS text[]), CAST(:armed AS text[]))
                ON CONFLICT (case_id, kind, step) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,
                  state = 'pending', tries = 0, fence = timers.fence + 1,
                  armed_by = excluded.armed_by, changed_at = now()""",
-            armed=traceparent,
-            cases=[t.case_id for t in rows],
-            kinds=[t.kind for t in rows],
-            steps=[t.step for t in rows],
-            dues=[t.due_at for t in rows],
-            payloads=[json.dumps(dict(t.payload)) for t in rows],
-            firsts=[t.first_span for t in rows],
+            cases=[t.case_id for t, _ in rows],
+            kinds=[t.kind for t, _ in rows],
+            steps=[t.step for t, _ in rows],
+            dues=[t.due_at for t, _ in rows],
+            payloads=[json.dumps(dict(t.payload)) for t, _ in rows],
+            firsts=[t.first_span for t, _ in rows],
+            armed=[armed for _, armed in rows],
         )
 
     async def _write_effects(self) -> None:
-        traceparent, _ = tracing.carrier()
         await self.execute(
             """INSERT INTO effects (kind, idem_key, case_id, payload, not_before, traceparent)
-               SELECT k, i, c, p, coalesce(n, '-infinity'), :traceparent
+               SELECT k, i, c, p, coalesce(n, '-infinity'), s
                FROM unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:cases AS text[]),
-                 CAST(:payloads AS jsonb[]), CAST(:starts AS timestamptz[])) AS t(k, i, c, p, n)
+                 CAST(:payloads AS jsonb[]), CAST(:starts AS timestamptz[]), CAST(:spans AS text[]))
+                 AS t(k, i, c, p, n, s)
                ON CONFLICT (kind, idem_key) DO NOTHING""",
-            traceparent=traceparent,
-            kinds=[e.kind for e in self._effects],
-            keys=[e.idem_key for e in self._effects],
-            cases=[e.case_id for e in self._effects],
-            payloads=[json.dumps(dict(e.payload)) for e in self._effects],
-            starts=[e.not_before for e in self._effects],
+            kinds=[e.kind for e, _ in self._effects],
+            keys=[e.idem_key for e, _ in self._effects],
+            cases=[e.case_id for e, _ in self._effects],
+            payloads=[json.dumps(dict(e.payload)) for e, _ in self._effects],
+            starts=[e.not_before for e, _ in self._effects],
+            spans=[recorded for _, recorded in self._effects],
         )
 
     async def _write_events(self) -> None:
@@ -355,7 +355,7 @@ class Database:
             self.wrote_events.set()
         if tx._effects:
             self.wrote_effects.set()
-        if tx._timers and any(timer.due_at <= self.clock.now() for timer in tx._timers.values()):
+        if tx._timers and any(timer.due_at <= self.clock.now() for timer, _ in tx._timers.values()):
             self.wrote_due_timers.set()
         return result
 

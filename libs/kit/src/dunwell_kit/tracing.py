@@ -141,17 +141,29 @@ def span(
 
 @contextmanager
 def continuing(
-    name: str, kind: SpanKind, traceparent: str, made_at: datetime, now: datetime, attributes: dict[str, str | int]
+    name: str,
+    kind: SpanKind,
+    traceparent: str,
+    made_at: datetime,
+    now: datetime,
+    attributes: dict[str, str | int],
+    *,
+    also: Sequence[str] = (),
 ) -> Iterator[Span]:
-    """Open a span that follows a sampled context: its child while young, and always linked to it."""
+    """Open a span that follows a sampled context: its child while young, and always linked to it.
+
+    Args:
+        also: Further contexts that led here; the span is linked to those that are sampled.
+    """
     if not _enabled or not sampled(traceparent):
         yield trace.INVALID_SPAN
         return
     origin = context_of(traceparent)
     young = now - made_at < YOUNG
     with span(
-        name, kind, parent=origin if young else None, root=not young, links=(origin,), attributes=attributes
-    ) as opened:
+        name, kind, parent=origin if young else None, root=not young, attributes=attributes,
+        links=(origin, *(context_of(other) for other in also if sampled(other))),
+    ) as opened:  # fmt: skip
         yield opened
 
 

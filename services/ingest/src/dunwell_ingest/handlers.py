@@ -63,10 +63,19 @@ class Reader:
         for delivery in deliveries:
             halves += await self._read(tx, delivery)
         # Joined once for all that came together: three tellings of one failure cost one look.
-        for delivery, refs in _clusters(halves):
-            tx.caused_by("", delivery.delivery_id)
-            await self._join_account(tx, delivery.tenant_id, delivery.gateway, delivery.account, refs)
+        for together, refs in _clusters(halves):
+            await self._join_new(tx, together, refs)
         return len(deliveries)
+
+    async def _join_new(self, tx: Tx, together: Sequence[Stored], refs: Sequence[str]) -> None:
+        first, *others = together
+        tx.caused_by("", first.delivery_id)
+        with tracing.continuing(
+            "join deliveries", SpanKind.INTERNAL, first.traceparent, first.received_at, tx.now,
+            {tracing.TENANT: first.tenant_id, tracing.EVENT_ID: first.event_id},
+            also=[other.traceparent for other in others],
+        ):  # fmt: skip
+            await self._join_account(tx, first.tenant_id, first.gateway, first.account, refs)
 
     async def _read(self, tx: Tx, delivery: Stored) -> list[tuple[Stored, list[str]]]:
         with tracing.continuing(
@@ -189,17 +198,17 @@ class Reader:
         )
 
 
-def _clusters(halves: Sequence[tuple[Stored, list[str]]]) -> list[tuple[Stored, list[str]]]:
-    """Return one (delivery, references) for each set of halves that share a reference."""
-    found: list[tuple[Stored, set[str]]] = []
+def _clusters(halves: Sequence[tuple[Stored, list[str]]]) -> list[tuple[list[Stored], list[str]]]:
+    """Return (deliveries, references) for each set of halves that share a reference, in the order of arrival."""
+    found: list[tuple[list[Stored], set[str]]] = []
     for delivery, refs in halves:
-        mine = set(refs)
+        mine, together = set(refs), [delivery]
         touching = [cluster for cluster in found if cluster[1] & mine]
-        for cluster in touching:
-            mine |= cluster[1]
-        first = touching[0][0] if touching else delivery
-        found = [cluster for cluster in found if cluster not in touching] + [(first, mine)]
-    return [(delivery, sorted(refs)) for delivery, refs in found]
+        for deliveries, theirs in reversed(touching):
+            mine |= theirs
+            together = deliveries + together
+        found = [cluster for cluster in found if cluster not in touching] + [(together, mine)]
+    return [(deliveries, sorted(refs)) for deliveries, refs in found]
 
 
 def _whole(part: Sequence[Told], links: dict[str, str]) -> bool:

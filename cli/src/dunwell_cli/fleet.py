@@ -25,7 +25,7 @@ from dunwell_kit.http import gateway_client
 from dunwell_kit.kafka import ensure_topics
 from dunwell_kit.migrate import SERVICES, provision_all
 from dunwell_kit.settings import PORTS
-from dunwell_stack import Stack, Supervisor, wait_http_ready
+from dunwell_stack import ZIPKIN_PORT, Stack, Supervisor, Zipkin, wait_http_ready
 
 SANDBOX_PORT = 12111
 SMTP_PORT = 18025
@@ -46,6 +46,7 @@ class FleetOptions:
         sandbox: Variables of the sandbox without their `DUNWELL_SANDBOX_` prefix.
         variables: Further variables for every service.
         gateway_seconds: Longest silence of the gateway that a client waits through.
+        traces: Start a trace viewer too, and send it every trace.
     """
 
     data_dir: Path
@@ -59,6 +60,7 @@ class FleetOptions:
     variables: Mapping[str, str] = field(default_factory=dict)
     gateway_seconds: float = 25
     fresh: bool = True
+    traces: bool = False
 
 
 class Fleet:
@@ -67,6 +69,7 @@ class Fleet:
     def __init__(self, options: FleetOptions, progress: Progress) -> None:
         self.options, self._progress = options, progress
         self._stack: Stack | None = None
+        self.viewer: Zipkin | None = None
         self.supervisor = Supervisor()
         self.database_urls: dict[str, str] = {}
         self.ports: dict[str, int] = {}
@@ -111,6 +114,8 @@ class Fleet:
         self._stack.start()
         self.kafka_bootstrap, self.postgres_dsn = self._stack.kafka_bootstrap, self._stack.postgres_dsn
         self._progress(self._stack.description)
+        if options.traces:
+            self._start_viewer()
         self._progress("migrating five databases and creating topics")
         urls, _ = await asyncio.gather(provision_all(self.postgres_dsn), ensure_topics(self.kafka_bootstrap))
         self.database_urls = urls
@@ -120,6 +125,15 @@ class Fleet:
             self.start_service(service)
         await self.wait_ready()
         await self._connect()
+
+    def _start_viewer(self) -> None:
+        """Start the trace viewer; here and not in a thread, since it ends with the thread that started it."""
+        self._progress("starting the trace viewer (131 MB are downloaded once)")
+        cache = os.environ.get("DUNWELL_CACHE_DIR")
+        port = int(os.environ.get("DUNWELL_ZIPKIN_PORT", ZIPKIN_PORT)) if self.options.fixed_ports else None
+        folder = self.options.data_dir / "zipkin"
+        self.viewer = Zipkin(folder, Path(cache) if cache else folder, port)
+        self.viewer.start()
 
     def _choose_ports(self) -> None:
         names = [*SERVICES, "sandbox", "smtp"]
@@ -147,6 +161,8 @@ class Fleet:
             found[f"DUNWELL_{service.upper()}_HTTP_PORT"] = str(self.ports[service])
         if self.options.clock_file is not None:
             found[CLOCK_FILE_VARIABLE] = str(self.options.clock_file)
+        if self.viewer is not None:
+            found |= self.viewer.variables()
         return {**found, **self.options.variables}
 
     def _secret(self, name: str) -> str:
@@ -215,6 +231,9 @@ class Fleet:
     async def stop(self) -> None:
         """Stop everything this fleet started."""
         await asyncio.to_thread(self.supervisor.stop_all)
+        if self.viewer is not None:
+            await asyncio.to_thread(self.viewer.stop)
+            self.viewer = None
         if self._stack is not None:
             await asyncio.to_thread(self._stack.stop)
             self._stack = None

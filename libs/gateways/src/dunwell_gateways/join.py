@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from dunwell_gateways.port import InstrumentFacts, Kind, Observation, RawDecline, Trigger
 
 SETTLE = timedelta(seconds=2)  # gateways send the events of one outcome within about a second of each other
-PATIENCE = timedelta(seconds=60)  # a missing half that has not come by then will be late by hours
+PATIENCE = timedelta(seconds=15)  # seven times the usual spread; what is missing then is not sent, or hours late
 SAME_OUTCOME = timedelta(seconds=60)  # two tries on one invoice are hours apart, two tellings of one are seconds apart
 _JOINED = (Kind.PAYMENT_FAILED, Kind.PAYMENT_SUCCEEDED)
 

@@ -3,5 +3,15 @@
 from dunwell_stack.choice import StackChoice, StackUnavailable
 from dunwell_stack.processes import Supervisor, wait_http_ready
 from dunwell_stack.stack import Stack, running_stack
+from dunwell_stack.zipkin import ZIPKIN_PORT, Zipkin
 
-__all__ = ["Stack", "StackChoice", "StackUnavailable", "Supervisor", "running_stack", "wait_http_ready"]
+__all__ = [
+    "ZIPKIN_PORT",
+    "Stack",
+    "StackChoice",
+    "StackUnavailable",
+    "Supervisor",
+    "Zipkin",
+    "running_stack",
+    "wait_http_ready",
+]

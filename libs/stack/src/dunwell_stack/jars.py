@@ -1,6 +1,6 @@
-"""Kafka's jars: pinned, downloaded once, checked at every start.
+"""Jars of Kafka and of the trace viewer: pinned, downloaded once, checked at every start.
 
-Owns: the pin file and the download with jgo (a Maven resolver in Python), or Maven where jgo fails. Refuses: any
+Owns: the pin files and the download with jgo (a Maven resolver in Python), or Maven where jgo fails. Refuses: any
 jar whose checksum differs from the pin.
 """
 
@@ -26,7 +26,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from dunwell_stack.choice import StackUnavailable
 
 KAFKA_VERSION = "4.1.0"
-_PINS = Path(__file__).with_name(f"kafka-{KAFKA_VERSION}.jars")
+ZIPKIN_VERSION = "3.5.1"
 # Newest of the plugin when the pins were made; named so that an old Maven does not pick another.
 _MAVEN_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 Advance = Callable[[int], None]
@@ -35,43 +35,55 @@ Download = Callable[[Sequence["Pin"], Path, Advance], None]
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One jar: its Maven coordinates, its sha256 in hexadecimal and its size in bytes."""
+    """One jar: its Maven coordinates, its sha256 in hexadecimal and its size in bytes; often without classifier."""
 
     group: str
     artifact: str
     version: str
     sha256: str
     size: int
+    classifier: str = ""
 
     @property
     def file_name(self) -> str:
         """The jar's name as every Maven tool writes it."""
-        return f"{self.artifact}-{self.version}.jar"
+        return "-".join(part for part in (self.artifact, self.version, self.classifier) if part) + ".jar"
 
 
-def read_pins(path: Path = _PINS) -> list[Pin]:
-    """Return the pinned jars; ValueError on a malformed line."""
+def pins_of(part: str, version: str) -> list[Pin]:
+    """Return the pinned jars of a part of the stack."""
+    return read_pins(Path(__file__).with_name(f"{part}-{version}.jars"))
+
+
+def read_pins(path: Path) -> list[Pin]:
+    """Return the jars pinned in a file; ValueError on a malformed line."""
     rows = [line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     pins = []
     for coordinates, sha256, size in rows:
-        group, artifact, version = coordinates.split(":")
-        pins.append(Pin(group, artifact, version, sha256, int(size)))
+        group, artifact, version, *classifier = coordinates.split(":", 3)
+        pins.append(Pin(group, artifact, version, sha256, int(size), *classifier))
     return pins
 
 
-def jars_in(cache: Path, *, downloads: Sequence[tuple[str, Download]] | None = None) -> tuple[list[Path], str]:
-    """Return the checked jars, and in words where they came from.
+def jars_in(
+    cache: Path,
+    part: str = "kafka",
+    version: str = KAFKA_VERSION,
+    *,
+    downloads: Sequence[tuple[str, Download]] | None = None,
+) -> tuple[list[Path], str]:
+    """Return a part's checked jars, and in words where they came from.
 
     Several processes may call at once on one cache; one downloads, the others wait for it.
 
     Raises:
         StackUnavailable: They cannot be downloaded, or a checksum differs.
     """
-    folder = cache / f"kafka-{KAFKA_VERSION}"
+    folder = cache / f"{part}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
-    pins = read_pins()
+    pins = pins_of(part, version)
     way = "cached"
-    with _locked(cache / "kafka.lock"):
+    with _locked(cache / f"{part}.lock"):
         missing = [pin for pin in pins if not matches(folder / pin.file_name, pin)]
         if missing:
             way = _download(missing, folder, downloads or (("jgo", with_jgo), ("Maven", with_maven)))
@@ -92,7 +104,7 @@ def _download(pins: Sequence[Pin], folder: Path, downloads: Sequence[tuple[str, 
         with tempfile.TemporaryDirectory(prefix="download-", dir=folder.parent) as scratch:
             target = Path(scratch)
             try:
-                with _progress(f"Kafka {KAFKA_VERSION} with {name}", sum(pin.size for pin in pins)) as advance:
+                with _progress(f"{folder.name} with {name}", sum(pin.size for pin in pins)) as advance:
                     download(pins, target, advance)
                 for pin in pins:
                     if not matches(target / pin.file_name, pin):
@@ -103,7 +115,7 @@ def _download(pins: Sequence[Pin], folder: Path, downloads: Sequence[tuple[str, 
             for pin in pins:
                 (target / pin.file_name).replace(folder / pin.file_name)
             return f"downloaded with {name}"
-    raise StackUnavailable(f"Kafka's jars cannot be downloaded ({'; '.join(wrong)}); is there a network?")
+    raise StackUnavailable(f"the jars of {folder.name} cannot be downloaded ({'; '.join(wrong)}); is there a network?")
 
 
 def with_jgo(pins: Sequence[Pin], target: Path, advance: Advance) -> None:
@@ -121,7 +133,7 @@ def with_jgo(pins: Sequence[Pin], target: Path, advance: Advance) -> None:
     context = MavenContext(PythonResolver(progress_callback=progress), repo_cache=repository, timeout=30)
 
     def fetch(pin: Pin) -> None:
-        artifact = context.project(pin.group, pin.artifact).at_version(pin.version).artifact()
+        artifact = context.project(pin.group, pin.artifact).at_version(pin.version).artifact(pin.classifier)
         artifact.resolve().replace(target / pin.file_name)
 
     with ThreadPoolExecutor(8) as pool:
@@ -135,7 +147,7 @@ def with_maven(pins: Sequence[Pin], target: Path, advance: Advance) -> None:
         raise StackUnavailable("mvn is not on the PATH")
     rows = "".join(
         f"<dependency><groupId>{pin.group}</groupId><artifactId>{pin.artifact}</artifactId>"
-        f"<version>{pin.version}</version></dependency>"
+        f"<version>{pin.version}</version><classifier>{pin.classifier}</classifier></dependency>"
         for pin in pins
     )
     project = target / "pom.xml"

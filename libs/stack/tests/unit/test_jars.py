@@ -4,7 +4,7 @@ import pytest
 
 from dunwell_stack import jars
 from dunwell_stack.choice import StackUnavailable
-from dunwell_stack.jars import Pin, jars_in, matches, read_pins
+from dunwell_stack.jars import KAFKA_VERSION, ZIPKIN_VERSION, Pin, jars_in, matches, pins_of, read_pins
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def one_pin(tmp_path, monkeypatch):
     content = b"jar"
     pins = tmp_path / "pins"
     pins.write_text(f"# comment\n\ng.r:a:1 {hashlib.sha256(content).hexdigest()} {len(content)}\n")
-    monkeypatch.setattr(jars, "read_pins", lambda: read_pins(pins))
+    monkeypatch.setattr(jars, "pins_of", lambda part, version: read_pins(pins))
     return content
 
 
@@ -31,7 +31,7 @@ def refusing(pins, target, advance):
 
 
 def test_every_pin_is_complete_and_kafka_is_of_one_version():
-    pins = read_pins()
+    pins = pins_of("kafka", KAFKA_VERSION)
     assert len({pin.file_name for pin in pins}) == len(pins) > 40
     assert all(len(pin.sha256) == 64 and pin.size > 1000 for pin in pins)
     assert {pin.version for pin in pins if pin.group == "org.apache.kafka"} == {jars.KAFKA_VERSION}
@@ -71,3 +71,9 @@ def test_the_error_tells_every_try_in_one_line(tmp_path, one_pin):
 
 def test_a_missing_file_matches_no_pin(tmp_path):
     assert not matches(tmp_path / "no.jar", Pin("g", "a", "1", "0" * 64, 3))
+
+
+def test_a_classifier_is_part_of_the_file_name():
+    (pin,) = pins_of("zipkin", ZIPKIN_VERSION)
+    assert pin.file_name == f"zipkin-server-{ZIPKIN_VERSION}-exec.jar"
+    assert Pin("g", "a", "1", "0" * 64, 3).file_name == "a-1.jar"

@@ -1,0 +1,1 @@
+"""What is checked about the deployment, without an engine and without a cluster."""

@@ -38,6 +38,8 @@ POISON_RUN_MAX = 20
 INBOX_SLOTS = 12
 BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS = 0.2, 30.0
 DRAIN_SECONDS = 20
+# Records wait and none is applied for so long, though nothing fails: only a new client cures a stuck one.
+STUCK_SECONDS = 120
 
 
 class FenceLost(DunwellError):
@@ -66,7 +68,8 @@ class Consumer(ConsumerRebalanceListener):
         self._idle.set()
         self._failures = 0
         self._poison_run = 0
-        self._committed_at = monotonic()
+        self._committed_at = self._moved_at = monotonic()
+        self._applied: dict[str, Record] = {}
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
         """Only flip flags: the client swallows what is raised here."""
@@ -80,6 +83,10 @@ class Consumer(ConsumerRebalanceListener):
         self._unclaimed.clear()
         await asyncio.wait([asyncio.ensure_future(self._idle.wait())], timeout=DRAIN_SECONDS)
         self._owned.clear()
+        # Somebody else tells the lag of what was taken from us.
+        for topic in {tp.topic for tp in revoked}:
+            metrics.LAG_MESSAGES.labels(topic).set(0)
+            metrics.LAG_SECONDS.labels(topic).set(0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until told to stop."""
@@ -148,8 +155,10 @@ class Consumer(ConsumerRebalanceListener):
 
         rows = await self._database.transact(work) if claimed else []
         starts = await self._client.beginning_offsets(claimed) if claimed else {}
+        ends = await self._client.end_offsets(claimed) if claimed else {}
         for row in rows:
             tp = TopicPartition(row["topic"], row["part"])
+            _demand_kept(tp, row["next_offset"], starts[tp], ends[tp])
             self._position[tp] = row["next_offset"]
             self._client.seek(tp, starts[tp] if row["next_offset"] is None else row["next_offset"])
             self._owned[tp] = row["fence"]
@@ -221,8 +230,10 @@ class Consumer(ConsumerRebalanceListener):
 
         _, duplicates = await self._database.transact(work)
         failpoint("consumer.after_commit")
+        self._moved_at = monotonic()
         for tp, records in batch.items():
             self._position[tp] = records[-1].offset + 1
+            self._applied[tp.topic] = records[-1]
             metrics.CONSUMED.labels(tp.topic).inc(len(records))
         if duplicates:
             metrics.DUPLICATES.inc(duplicates)
@@ -314,12 +325,41 @@ class Consumer(ConsumerRebalanceListener):
             lag[tp.topic] = lag.get(tp.topic, 0) + max(0, end - (self._position.get(tp) or 0))
         for topic, count in lag.items():
             metrics.LAG_MESSAGES.labels(topic).set(count)
+            metrics.LAG_SECONDS.labels(topic).set(self._age_of_applied(topic) if count else 0)
+        if not sum(lag.values()):
+            self._moved_at = monotonic()
+        elif monotonic() - self._moved_at > STUCK_SECONDS:
+            raise Unavailable(f"{sum(lag.values())} records wait and none was applied for {STUCK_SECONDS} s")
+
+    def _age_of_applied(self, topic: str) -> float:
+        """Business seconds since the event that was applied last; 0 before the first and for one without a time."""
+        try:
+            at = envelope_of(self._applied[topic].headers).time
+        except (KeyError, ValueError):
+            return 0.0
+        return max(0.0, (self._database.clock.now() - at).total_seconds())
 
     async def _quietly_commit(self, offsets: dict[TopicPartition, int]) -> None:
         try:
             await self._client.commit(offsets)
         except KafkaError as error:
             logger().info("lag gauge not updated", error_type=type(error).__name__)
+
+
+def _demand_kept(tp: TopicPartition, position: int | None, first: int, end: int) -> None:
+    """Refuse to go on where Kafka no longer has what comes next: a silent gap would be a lost payment."""
+    if position is None or first <= position <= end:
+        return
+    place = f"{tp.topic} partition {tp.partition}"
+    if position < first:
+        raise Unavailable(
+            f"{place}: records {position} to {first - 1} are past Kafka's retention and were never applied; "
+            "restore them or set the cursor by hand (runbook DunwellConsumerStuck)"
+        )
+    raise Unavailable(
+        f"{place}: applied up to {position} but Kafka ends at {end}; it has lost records or the topic was made anew "
+        "(runbook DunwellConsumerStuck)"
+    )
 
 
 def inbox_slot(at: datetime) -> int:

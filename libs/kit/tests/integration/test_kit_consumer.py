@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -314,3 +314,31 @@ async def test_a_skewed_clock_cannot_hide_a_duplicate(bench: Bench) -> None:
     async with running(bench.member()):
         await bench.until_consumed(2)
     assert await bench.seen() == ["1"]
+
+
+@pytest.mark.parametrize(("cursor", "told"), [(-1, "past Kafka's retention"), (99, "Kafka ends at 3")])
+async def test_a_cursor_that_kafka_no_longer_has_ends_the_consumer(bench: Bench, cursor: int, told: str) -> None:
+    await bench.send([("t:a", str(n)) for n in range(3)])
+    async with running(bench.member()):
+        await bench.until_consumed(3)
+    await bench.database.transact(
+        lambda tx: tx.execute("UPDATE cursors SET next_offset = :c WHERE next_offset > 0", c=cursor)
+    )
+    with pytest.raises(Unavailable, match=told):
+        await asyncio.wait_for(bench.member().run(asyncio.Event()), 30)
+    assert await bench.seen() == ["0", "1", "2"]
+
+
+async def test_waiting_records_that_nobody_applies_end_the_consumer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dunwell_kit.consumer.STUCK_SECONDS", 0.5)
+    member = bench.member()
+    # A client that is told to fetch nothing stands for one that is stuck.
+    member._client.resume = lambda *_: None  # type: ignore[method-assign]
+    member._settings = replace(member._settings, commit_to_kafka_seconds=0.1)
+    await bench.send([("t:a", "1")])
+    with pytest.raises(Unavailable, match="1 records wait and none was applied"):
+        await asyncio.wait_for(member.run(asyncio.Event()), 30)
+    async with running(bench.member()):
+        await bench.until_consumed(1)

@@ -49,6 +49,8 @@ class Quiet:
         self.seconds = 60.0
         self._busiest = services[0]
         self._partitions: dict[str, list[TopicPartition]] = {}
+        self._all_partitions: list[TopicPartition] = []
+        self._deliveries: asyncpg.Connection
 
     async def __aenter__(self) -> Quiet:
         base = self._dsn.rpartition("/")[0]
@@ -58,12 +60,15 @@ class Quiet:
         for service in self._services:
             read = [t for t in topics().values() if service in t.consumers]
             self._partitions[service] = [TopicPartition(t.name, p) for t in read for p in range(t.partitions_local)]
+        self._all_partitions = sorted({tp for tps in self._partitions.values() for tp in tps})
+        # A connection of its own, since one connection answers one question at a time.
+        self._deliveries = await asyncpg.connect(f"{base}/dunwell_ingest")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
         await self._kafka.stop()
-        for connection in self._connections.values():
+        for connection in (self._deliveries, *self._connections.values()):
             await connection.close()
 
     async def wait(self, now: datetime) -> None:
@@ -82,26 +87,27 @@ class Quiet:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def _look(self, now: datetime) -> tuple[list[str], tuple[int, ...]]:
-        # Whoever was busy last is asked first: while he still is, nobody else need be.
-        if work := await self._connections[self._busiest].fetchval(_WORK, now):
+        # Whoever was busy last is asked first and alone: while he still is, nobody else need be.
+        busiest = self._connections[self._busiest]
+        if work := await busiest.fetchval(_WORK, now):
             return [f"{self._busiest}: {work} due"], ()
-        for service in sorted(self._services, key=lambda s: s != self._busiest):
-            row = await self._connections[service].fetchrow(_BUSY, now)
+        names = self._services
+        pending, unread, ends, *rows = await asyncio.gather(
+            self._http.get(f"{self._sandbox_url}/_sandbox/pending"),
+            self._deliveries.fetchval(_NEW_DELIVERIES),
+            self._kafka.end_offsets(self._all_partitions),
+            *(self._connections[service].fetchrow(_BUSY, now) for service in names),
+        )
+        found = []
+        if on_their_way := pending.json()["pending"]:
+            found.append(f"{on_their_way} webhooks or messages on their way")
+        if unread:
+            found.append(f"ingest: {unread} deliveries unread")
+        for service, row in zip(names, rows, strict=True):
             if row["work"] or row["unsent"]:
                 self._busiest = service
-                return [f"{service}: {row['work']} due, outbox {'un' if row['unsent'] else ''}sent"], ()
-        pending = (await self._http.get(f"{self._sandbox_url}/_sandbox/pending")).json()["pending"]
-        if pending:
-            return [f"{pending} webhooks or messages on their way"], ()
-        if await self._connections["ingest"].fetchval(_NEW_DELIVERIES):
-            return ["deliveries unread"], ()
-        rows = await asyncio.gather(*(self._connections[s].fetchrow(_BUSY, now) for s in self._services))
-        found = [s for s, r in zip(self._services, rows, strict=True) if r["work"] or r["unsent"]]
-        if found:
-            return found, ()
-        ends = await self._kafka.end_offsets(sorted({tp for tps in self._partitions.values() for tp in tps}))
-        for service, row in zip(self._services, rows, strict=True):
-            if row["consumed"] < sum(ends[tp] for tp in self._partitions[service]):
+                found.append(f"{service}: {row['work']} due, outbox {'un' if row['unsent'] else ''}sent")
+            elif row["consumed"] < sum(ends[tp] for tp in self._partitions[service]):
                 found.append(f"{service}: behind")
         return found, (sum(ends.values()), *(row["effects"] for row in rows))
 

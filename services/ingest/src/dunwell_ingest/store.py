@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from dunwell_gateways.join import Told
 from dunwell_gateways.port import Observation
@@ -85,13 +84,15 @@ async def take_new(tx: Tx, most: int) -> list[Stored]:
     ]
 
 
-async def set_state(tx: Tx, delivery_id: str, state: str, detail: str = "") -> None:
-    """Write where a delivery ended."""
+async def set_states(tx: Tx, states: Mapping[str, tuple[str, str]]) -> None:
+    """Write where deliveries ended: by id, the state and what is to be said about it."""
     await tx.execute(
-        "UPDATE deliveries SET state=:state, detail=:detail WHERE delivery_id=:id",
-        state=state,
-        detail=detail,
-        id=delivery_id,
+        """UPDATE deliveries d SET state=m.state, detail=m.detail
+           FROM unnest(CAST(:ids AS text[]), CAST(:states AS text[]), CAST(:details AS text[])) AS m(id, state, detail)
+           WHERE d.delivery_id=m.id""",
+        ids=list(states),
+        states=[state for state, _ in states.values()],
+        details=[detail for _, detail in states.values()],
     )
 
 
@@ -103,19 +104,25 @@ async def requeue(tx: Tx, delivery_id: str) -> bool:
     return bool(done.rowcount)
 
 
-async def keep(tx: Tx, delivery: Stored, fact: Observation, refs: Sequence[str]) -> None:
-    """Keep one half of an outcome."""
+async def keep(tx: Tx, halves: Sequence[tuple[Stored, Observation, Sequence[str]]]) -> None:
+    """Keep halves of outcomes, each with its references."""
+    if not halves:
+        return
     await tx.execute(
+        # References travel as JSON, since unnest would flatten an array of arrays.
         """INSERT INTO observations (delivery_id, tenant_id, gateway, account, refs, event_id, received_at, observation)
-           VALUES (:delivery, :tenant, :gateway, :account, CAST(:refs AS text[]), :event_id, :at, CAST(:fact AS jsonb))""",
-        delivery=delivery.delivery_id,
-        tenant=delivery.tenant_id,
-        gateway=delivery.gateway,
-        account=delivery.account,
-        refs=list(refs),
-        event_id=delivery.event_id,
-        at=delivery.received_at,
-        fact=json.dumps(observation_document(fact)),
+           SELECT d, t, g, a, ARRAY(SELECT jsonb_array_elements_text(r)), e, at, o
+           FROM unnest(CAST(:deliveries AS text[]), CAST(:tenants AS text[]), CAST(:gateways AS text[]),
+             CAST(:accounts AS text[]), CAST(:refs AS jsonb[]), CAST(:events AS text[]), CAST(:times AS timestamptz[]),
+             CAST(:facts AS jsonb[])) WITH ORDINALITY AS h(d, t, g, a, r, e, at, o, n) ORDER BY n""",
+        deliveries=[delivery.delivery_id for delivery, _, _ in halves],
+        tenants=[delivery.tenant_id for delivery, _, _ in halves],
+        gateways=[delivery.gateway for delivery, _, _ in halves],
+        accounts=[delivery.account for delivery, _, _ in halves],
+        refs=[json.dumps(list(refs)) for _, _, refs in halves],
+        events=[delivery.event_id for delivery, _, _ in halves],
+        times=[delivery.received_at for delivery, _, _ in halves],
+        facts=[json.dumps(observation_document(fact)) for _, fact, _ in halves],
     )
 
 
@@ -147,6 +154,10 @@ async def mark_published(tx: Tx, ids: Sequence[int]) -> None:
 
 async def add_links(tx: Tx, gateway: str, account: str, links: dict[str, str]) -> None:
     """Remember which payment belongs to which invoice; an empty invoice means the gateway says: to none."""
+    if not links:
+        return
+    # In one order, so that two readers never wait for each other.
+    links = dict(sorted(links.items()))
     await tx.execute(
         """INSERT INTO payment_links AS l (gateway, account, payment_id, invoice_id)
            SELECT :gateway, :account, p, i FROM unnest(CAST(:payments AS text[]), CAST(:invoices AS text[])) AS x(p, i)
@@ -174,24 +185,33 @@ async def links_of(
     return {row["payment_id"]: row["invoice_id"] for row in rows}
 
 
-async def claim_fact(tx: Tx, gateway: str, account: str, fact_key: str, event_id: str) -> bool:
-    """Claim a fact's natural key for an event; False when the fact was told before."""
-    done = await tx.execute(
+async def claim_facts(tx: Tx, keys: Sequence[tuple[str, str, str]]) -> list[bool]:
+    """Claim facts' natural keys (gateway, account, key) for events; False where a fact was told before."""
+    if not keys:
+        return []
+    # Claimed with ids of their own, since an event's id is minted when it is written.
+    ids = [str(tx.ids.uuid()) for _ in keys]
+    rows = await tx.rows(
         """INSERT INTO published_facts (gateway, account, fact_key, event_id)
-           VALUES (:gateway, :account, :key, CAST(:event_id AS uuid)) ON CONFLICT DO NOTHING""",
-        gateway=gateway,
-        account=account,
-        key=fact_key,
-        event_id=event_id,
+           SELECT g, a, k, e FROM unnest(CAST(:gateways AS text[]), CAST(:accounts AS text[]), CAST(:keys AS text[]),
+             CAST(:ids AS uuid[])) WITH ORDINALITY AS f(g, a, k, e, n) ORDER BY g, a, k, n
+           ON CONFLICT DO NOTHING RETURNING event_id::text AS event_id""",
+        gateways=[gateway for gateway, _, _ in keys],
+        accounts=[account for _, account, _ in keys],
+        keys=[key for _, _, key in keys],
+        ids=ids,
     )
-    return bool(done.rowcount)
+    claimed = {row["event_id"] for row in rows}
+    return [each in claimed for each in ids]
 
 
-async def known_payer(tx: Tx, gateway: str, account: str, fact: Observation) -> Any:
-    """Return (payer, subscription) that other facts told of the same invoice or payment, newest first; None if none."""
+async def known_payer(tx: Tx, gateway: str, account: str, fact: Observation) -> str:
+    """Return the payer that other facts told of the same invoice or payment, newest first; empty if none did."""
     refs = [f"{gateway}|{account}|invoice:{fact.invoice_id}", f"{gateway}|{account}|payment:{fact.payment_id}"]
-    return await tx.row(
-        """SELECT observation->>'payer_id' AS payer_id FROM observations
-           WHERE refs && CAST(:refs AS text[]) AND observation->>'payer_id' <> '' ORDER BY id DESC LIMIT 1""",
+    # Aggregated, so that the references' index is used: ordered with a limit, the planner would walk the table.
+    found = await tx.value(
+        """SELECT (array_agg(observation->>'payer_id' ORDER BY id DESC))[1] FROM observations
+           WHERE refs && CAST(:refs AS text[]) AND observation->>'payer_id' <> ''""",
         refs=refs,
     )
+    return str(found or "")

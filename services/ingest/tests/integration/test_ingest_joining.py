@@ -173,3 +173,44 @@ async def test_events_of_one_payer_are_numbered_without_a_gap(ingest: Ingest) ->
     await ingest.settle()
     rows = await ingest.database.read("SELECT agg_key, (headers->>'ce_sequence')::bigint AS n FROM outbox ORDER BY id")
     assert [(row["agg_key"], row["n"]) for row in rows] == [("default:cus_1", n) for n in range(1, 6)]
+
+
+async def test_a_delivery_that_breaks_the_reader_is_set_aside_and_the_rest_flows(ingest: Ingest) -> None:
+    await ingest.add_endpoint()
+    usual = ingest.reader._classify
+
+    def breaking(decline: Any, *rest: Any) -> tuple[str, str]:
+        if decline.gateway_code == "break_it":
+            raise ZeroDivisionError("our own mistake")
+        return usual(decline, *rest)
+
+    ingest.reader._classify = breaking
+    broken = {**declined_intent(), "id": "pi_9", "status": "requires_action"}
+    broken["last_payment_error"] = {**broken["last_payment_error"], "code": "break_it", "decline_code": "break_it"}
+    for body in (
+        event("customer.updated", {"id": "cus_1", "object": "customer"}, id="evt_1"),
+        event("payment_intent.requires_action", broken, id="evt_2"),
+        event("customer.updated", {"id": "cus_2", "object": "customer"}, id="evt_3"),
+    ):
+        assert (await ingest.post(body)).status_code == 200
+    await ingest.read()
+    states = dict(await ingest.states())
+    assert states["payment_intent.requires_action"] == "quarantined"
+    (kept,) = await ingest.database.read("SELECT detail FROM deliveries WHERE state='quarantined'")
+    assert "ZeroDivisionError: our own mistake" in kept["detail"]
+    assert [e.origin.payer_id for e in await ingest.emitted(payment_pb2.PayerChanged)] == ["cus_1", "cus_2"]
+
+
+async def test_many_outcomes_of_one_turn_stay_apart(ingest: Ingest) -> None:
+    await ingest.add_endpoint()
+    for n in range(40):
+        intent = {**declined_intent(invoice=f"in_{n}"), "id": f"pi_{n}"}
+        first = event("payment_intent.payment_failed", intent, id=f"evt_intent_{n}", **OLD)
+        second = invoice(id=f"in_{n}", payment_intent=f"pi_{n}", charge="")
+        assert (await ingest.post(first)).status_code == 200
+        told = event("invoice.payment_failed", second, id=f"evt_invoice_{n}", **OLD)
+        assert (await ingest.post(told)).status_code == 200
+    await ingest.settle()
+    events = await ingest.emitted(payment_pb2.PaymentFailed)
+    assert sorted(e.origin.invoice_id for e in events) == sorted(f"in_{n}" for n in range(40))
+    assert all(len(e.origin.gateway_event_ids) == 2 and e.decline.reason for e in events)

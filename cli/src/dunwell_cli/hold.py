@@ -50,13 +50,17 @@ def write_state(data_dir: Path, **values: Any) -> None:
     fresh.replace(path)
 
 
-async def hold(data_dir: Path, fresh: bool) -> None:
+async def hold(data_dir: Path, fresh: bool, traces: bool) -> None:
     """Start everything, say so, and keep it until told to stop."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     options = FleetOptions(
-        data_dir=data_dir, fixed_ports=True, fresh=fresh, variables={"DUNWELL_RETRY_HOLDOUT_SHARE": "0.05"}
+        data_dir=data_dir,
+        fixed_ports=True,
+        fresh=fresh,
+        traces=traces,
+        variables={"DUNWELL_RETRY_HOLDOUT_SHARE": "0.05"},
     )
     write_state(data_dir, state="starting", doing="starting")
     async with Fleet(options, lambda text: write_state(data_dir, state="starting", doing=text)) as fleet:
@@ -69,16 +73,17 @@ async def hold(data_dir: Path, fresh: bool) -> None:
             endpoint_secret=fleet.endpoint_secret,
             urls={name: fleet.url(name) for name in fleet.ports if name != "smtp"},
             smtp_port=fleet.ports["smtp"],
+            traces=fleet.viewer.url if fleet.viewer else "",
         )
         await stop.wait()
         write_state(data_dir, state="stopping")
 
 
 def main() -> int:
-    """Hold a fleet; the arguments are its data directory and `fresh` or `kept`."""
-    data_dir, fresh = Path(sys.argv[1]), sys.argv[2] == "fresh"
+    """Hold a fleet; the arguments are its data directory, then any of `fresh` and `traces`."""
+    data_dir, wanted = Path(sys.argv[1]), sys.argv[2:]
     try:
-        asyncio.run(hold(data_dir, fresh))
+        asyncio.run(hold(data_dir, "fresh" in wanted, "traces" in wanted))
     except (DunwellError, StackUnavailable) as error:
         write_state(data_dir, state="failed", doing=str(error))
         return 1

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dunwell_cli import books, doctor, events, hold, platform, rules
+from dunwell_cli import books, doctor, events, hold, platform, policies, rules
 from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
 from dunwell_cli.demo.show import summary
 from dunwell_cli.output import Json, console, errors, fail, guarded, show
@@ -33,6 +33,7 @@ app.add_typer(books.cases, name="cases")
 app.add_typer(events.events, name="events")
 app.add_typer(rules.rules, name="rules")
 app.add_typer(rules.declines, name="declines")
+app.add_typer(policies.policy, name="policy")
 app.command("backtest")(backtest.backtest)
 app.command("kpis")(books.kpis)
 app.command("trial-balance")(books.trial_balance)
@@ -78,6 +79,9 @@ def demo(
 @app.command()
 def up(
     fresh: Annotated[bool, typer.Option(help="Start with empty stores.")] = False,
+    traces: Annotated[
+        bool, typer.Option(envvar="DUNWELL_TRACES", help="Start a trace viewer too (Zipkin; 131 MB, once).")
+    ] = False,
 ) -> None:
     """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy."""
     data_dir = (VAR / "up").resolve()
@@ -88,7 +92,8 @@ def up(
     hold.state_file(data_dir).unlink(missing_ok=True)
     data_dir.mkdir(parents=True, exist_ok=True)
     log = (data_dir / "hold.log").open("wb")
-    command = [sys.executable, "-m", "dunwell_cli.hold", str(data_dir), "fresh" if fresh else "kept"]
+    command = [sys.executable, "-m", "dunwell_cli.hold", str(data_dir)]
+    command += [name for name, wanted in (("fresh", fresh), ("traces", traces)) if wanted]
     process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     with console.status("starting"):
         state = _wait_up(data_dir, process)
@@ -115,6 +120,8 @@ def _tell_up(state: dict[str, object]) -> None:
         console.print(f"  {name:<10} {url}", highlight=False)
     console.print(f"  webhooks   {state['endpoint_url']}", highlight=False, soft_wrap=True)
     console.print(f"  secret     {state['endpoint_secret']}", highlight=False)
+    if state.get("traces"):
+        console.print(f"  traces     {state['traces']}/zipkin", highlight=False)
     console.print("Try: dunwell doctor · dunwell events tail --from-beginning --until-idle 2 · dunwell down")
 
 

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from dunwell_kit.database import Database
 from dunwell_retry import store, views
 from dunwell_retry.handlers import Recovery
+from dunwell_retry.policy_routes import policy_routes
 from dunwell_retry.rules.check import check
 
 DEFAULT_TENANT = "default"
@@ -80,6 +81,7 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
         return check(question)
 
     router.include_router(_blocks(database, recovery))
+    router.include_router(policy_routes(database, recovery))
     return router
 
 

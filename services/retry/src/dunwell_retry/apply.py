@@ -6,6 +6,7 @@ The only place where retry's outputs meet the kit; handlers decide, this writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from dunwell.recovery.v1 import recovery_pb2
@@ -81,7 +82,8 @@ async def _charge(tx: Tx, case: Case, charge: Charge, policy: RetryPolicy) -> No
     )
     tx.emit(event, key=case.payer_key, correlation_id=case.case_id, subject=attempt_id)
     verdict = charges.verdict_document(charge.verdict)
-    await _decision(tx, case, "charge", charge.why, {"decline": decline_document(case.decline)}, {"verdict": verdict})
+    outputs = {"verdict": verdict, "choice": asdict(charge.choice)}
+    await _decision(tx, case, "charge", charge.why, {"decline": decline_document(case.decline)}, outputs)
 
 
 async def _tell(tx: Tx, case: Case, output: Output) -> None:
@@ -89,7 +91,7 @@ async def _tell(tx: Tx, case: Case, output: Output) -> None:
     if event is not None:
         tx.emit(event, key=case.payer_key, correlation_id=case.case_id, subject=case.place.invoice_id)
     if isinstance(output, Planned):
-        await _decision(tx, case, "plan", output.why, output.inputs, plan_document(case.plan))
+        await _decision(tx, case, "plan", output.why, output.inputs, plan_document(case.plan), output.shadow)
     elif isinstance(output, Succeeded):
         metrics.RECOVERED.labels(case.currency, output.by).inc()
         metrics.RECOVERED_MINOR.labels(case.currency).inc(case.amount_minor)
@@ -102,17 +104,20 @@ async def _tell(tx: Tx, case: Case, output: Output) -> None:
 
 
 async def _decision(
-    tx: Tx, case: Case, kind: str, why: Why, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
-) -> None:
+    tx: Tx, case: Case, kind: str, why: Why, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
+    shadow: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     if kind == "scheduled":
         # The plan it belongs to says it already.
         return
     plan = case.plan
     editions = {
         "declines": case.decline.data_edition,
-        "policy": case.assignment.policy,
+        "policy": plan.policy if plan else case.assignment.policy,
+        "arm": case.assignment.arm,
         **({"model": plan.explanation.get("model_edition", "")} if plan else {}),
     }
     await store.add_decision(
-        tx, case, kind, why.rule, why.text, inputs=inputs, outputs=outputs, editions=editions, evidence=why.evidence
-    )
+        tx, case, kind, why.rule, why.text, inputs=inputs, outputs=outputs, editions=editions, evidence=why.evidence,
+        shadow=shadow,
+    )  # fmt: skip

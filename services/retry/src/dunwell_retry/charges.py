@@ -94,9 +94,11 @@ async def add_intent(tx: Tx, case: Case, charge: Charge, request: ChargeRequest)
     place = case.place
     await tx.execute(
         """INSERT INTO charge_attempts (attempt_id, case_id, permit_id, tenant_id, gateway, account, invoice_id,
-             attempt_number, amount_minor, currency, instrument_id, initiator, request, idem_key, state, intended_at)
+             attempt_number, amount_minor, currency, instrument_id, initiator, request, idem_key, state, intended_at,
+             propensity, score, policy, model_edition, arm, plan_seq)
            VALUES (:id, :case_id, :permit, :t, :g, :a, :invoice, :number, :amount, :currency, :instrument, :initiator,
-             CAST(:request AS jsonb), :key, 'intent', :now)""",
+             CAST(:request AS jsonb), :key, 'intent', :now, :propensity, :score, :policy, :model, :arm,
+             (SELECT max(seq) FROM decisions WHERE case_id=:case_id AND kind='plan'))""",
         id=attempt_id,
         case_id=case.case_id,
         permit=permit_id,
@@ -112,6 +114,11 @@ async def add_intent(tx: Tx, case: Case, charge: Charge, request: ChargeRequest)
         request=json.dumps(_request_document(request)),
         key=request.idem_key,
         now=tx.now,
+        propensity=charge.choice.propensity,
+        score=charge.choice.score,
+        policy=charge.choice.policy,
+        model=charge.choice.model_edition,
+        arm=charge.choice.arm,
     )
     return attempt_id
 

@@ -157,8 +157,7 @@ class Charger:
         async def apply(tx: Tx) -> None:
             if told is not None:
                 await profiles.remember(tx, case_id, told)
-            timezone, country = (told.timezone, told.country) if told else ("", "")
-            await self._recovery.on_payer_known(tx, case_id, timezone, country)
+            await self._recovery.on_payer_known(tx, case_id, told or profiles.UNTOLD)
 
         return Done("known" if told else "unknown", apply)
 

@@ -22,6 +22,7 @@ from dunwell_retry.machines.attempt import AttemptState
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Case, Decline, Place
 from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.profiles import PayerTold
 
 # A gateway that does not say who the payer is in this time leaves the plan to do without.
 PAYER_WAIT = timedelta(minutes=5)
@@ -86,14 +87,14 @@ class Recovery:
         payload = {"case_id": case.case_id, "until": (tx.now + PAYER_WAIT).isoformat()}
         tx.record_effect(EffectRecorded("fetch_payer", case.case_id, case.case_id, payload))
 
-    async def on_payer_known(self, tx: Tx, case_id: str, timezone: str, country: str) -> None:
+    async def on_payer_known(self, tx: Tx, case_id: str, told: PayerTold) -> None:
         """The gateway told, or did not tell, who the payer is: make the first plan."""
         case = await store.case_for_update(tx, case_id)
         if case is None or case.state is not CaseState.OPENING:
             return
-        if timezone or country:
-            await store.save_profile(tx, case.place, timezone, country)
-        case = replace(case, timezone=timezone)
+        if told.timezone or told.country:
+            await store.save_profile(tx, case.place, told.timezone, told.country)
+        case = replace(case, timezone=told.timezone, plan_name=told.plan_name, segment=told.segment)
         situation = await store.situation(tx, case)
         await apply(tx, replan(situation, self.policy, now=tx.now, cause=case.case_id), self.policy)
 

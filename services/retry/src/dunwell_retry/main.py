@@ -15,23 +15,24 @@ from dunwell_kit.settings import Environment
 from dunwell_retry.api import routes
 from dunwell_retry.effects import Charger
 from dunwell_retry.handlers import Recovery, consumed, timed
-from dunwell_retry.model import Decline
+from dunwell_retry.model import Decline, Method
 from dunwell_retry.outcomes import Outcomes
 from dunwell_retry.planners import planners
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules import allow
 
 
-def classified(decline: Decline, gateway: str, network: str, on: datetime) -> Decline:
-    """Return a decline with its canonical reason and the edition of the data that gave it."""
+def classified(decline: Decline, gateway: str, method: Method, on: datetime) -> Decline:
+    """Return a decline with its canonical reason, in the issuer's country, and the edition of the data that gave it."""
     raw = RawDecline(decline.gateway_code, decline.network_code, decline.advice_code, decline.message)
-    found = classify(raw, gateway=gateway, network=network, on=on.date())
+    found = classify(raw, gateway=gateway, network=method.network, on=on.date(), region=method.country or None)
     return replace(decline, reason=found.reason.value, data_edition=found.edition)
 
 
 def policy_from(environment: Environment) -> RetryPolicy:
     """Read the tenant-wide policy from the settings."""
-    found = planners()
+    country = environment.text("DUNWELL_RETRY_MERCHANT_COUNTRY", "US") or None
+    found = planners(country)
     main_policy = environment.text("DUNWELL_RETRY_POLICY", "smart")
     holdout_policy = environment.text("DUNWELL_RETRY_HOLDOUT_POLICY", "uniform-8")
     for name in (main_policy, holdout_policy):
@@ -49,7 +50,7 @@ def policy_from(environment: Environment) -> RetryPolicy:
         gate=allow,
         classify=classified,
         idempotency_secret=environment.text("DUNWELL_RETRY_SECRET").encode(),
-        merchant_country=environment.text("DUNWELL_RETRY_MERCHANT_COUNTRY", "US") or None,
+        merchant_country=country,
     )
 
 

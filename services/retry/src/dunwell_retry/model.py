@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from dunwell_retry.machines.case import ENDS, CaseState
+from dunwell_retry.policies import Policy
 from dunwell_retry.rules.model import Block, Instrument, PastAttempt
 
 Document = Mapping[str, Any]
+# What a `bigint` holds; no gateway bills more in one invoice, in any currency.
+AMOUNT_MINOR_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,14 @@ class PlannedAttempt:
 
     Args:
         score: P(approve) as the planner sees it, in [0, 1]; None when the policy does not score.
+        propensity: Chance with which this instant was chosen, in (0, 1]; 1 where nothing is explored.
     """
 
     at: datetime
     instrument_id: str
     why: str
     score: float | None = None
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One unpaid invoice on its way to an end."""
+    """One unpaid invoice on its way to an end.
+
+    Args:
+        payer_fixed: True while the next charge is the payer's own: he gave another method.
+        fixed_at: When he did, as long as the charge that answers it is still to come.
+        plan_name, segment: Labels that the tenant gave the payer at the gateway; policies may be selected by them.
+    """
 
     case_id: str
     place: Place
@@ -140,7 +151,10 @@ class Case:
     plan_number: int = 0
     plan: Plan | None = None
     timezone: str = ""
+    plan_name: str = ""
+    segment: str = ""
     payer_fixed: bool = False
+    fixed_at: datetime | None = None
     held_by: str = ""
     settlement: Document = field(default_factory=dict)
     first_span: str = ""
@@ -149,6 +163,23 @@ class Case:
     def ended(self) -> bool:
         """True when nothing more will happen to it."""
         return self.state in ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Governing:
+    """What tenants and operators have set, as it is at a decision.
+
+    Args:
+        documents: Active policies of the tenant, his own before those for everybody.
+        smart_off: Who switched `smart` off and why; empty while it is on.
+        shadow: A policy that is asked beside and never acted on.
+        notes: Saved documents that are left aside, each with the rule that it breaks today.
+    """
+
+    documents: tuple[Policy, ...] = ()
+    smart_off: str = ""
+    shadow: Policy | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +196,7 @@ class Situation:
     history: tuple[PastAttempt, ...]
     methods: tuple[Method, ...]
     blocks: tuple[Block, ...] = ()
+    governing: Governing = Governing()
 
 
 def plan_document(plan: Plan | None) -> dict[str, Any]:
@@ -184,7 +216,9 @@ def plan_from(document: Document) -> Plan | None:
     if not document:
         return None
     attempts = tuple(
-        PlannedAttempt(datetime.fromisoformat(a["at"]), a["instrument_id"], a["why"], a["score"])
+        PlannedAttempt(
+            datetime.fromisoformat(a["at"]), a["instrument_id"], a["why"], a["score"], a.get("propensity", 1.0)
+        )
         for a in document["attempts"]
     )
     silent = document["silent_until"]

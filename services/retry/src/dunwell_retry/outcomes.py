@@ -22,7 +22,7 @@ from dunwell_retry.decide.outputs import Why
 from dunwell_retry.machines import moved
 from dunwell_retry.machines.attempt import TRANSITIONS, AttemptState
 from dunwell_retry.machines.case import CaseState
-from dunwell_retry.model import Case, Decline
+from dunwell_retry.model import AMOUNT_MINOR_MAX, Case, Decline
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules.model import Initiator, Origin, PastAttempt
 
@@ -92,7 +92,7 @@ class Outcomes:
         await self._log(tx, case, attempt, result, approved=False)
         raw = result.decline
         told = Decline(raw.gateway_code, raw.network_code, raw.advice_code, raw.message)
-        decline = self._policy.classify(told, attempt.gateway, case.method.network, tx.now)
+        decline = self._policy.classify(told, attempt.gateway, case.method, tx.now)
         if result.outcome is Outcome.ACTION_REQUIRED:
             decline = replace(decline, reason="auth_required")
         sentence = f"The gateway refused our attempt: {decline.reason.replace('_', ' ')}."
@@ -153,14 +153,16 @@ class Outcomes:
     async def _refused(self, tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult) -> None:
         """The gateway executed nothing since the request is wrong: a person must look, nothing is sent meanwhile."""
         await charges.set_state(tx, attempt.attempt_id, _gone(attempt.state), detail=result.detail)
-        if case.ended:
-            return
+        if not case.ended:
+            await self._hold(tx, case, attempt.attempt_id, result.detail, "gateway refused the request")
+
+    async def _hold(self, tx: Tx, case: Case, attempt_id: str, detail: str, by: str) -> None:
+        """Plan what is left and pause: a person must look before anything is sent."""
         situation = await store.situation(tx, case)
-        decided = attempts.withdrawn(situation, self._policy, now=tx.now, cause=attempt.attempt_id, why=result.detail)
+        decided = attempts.withdrawn(situation, self._policy, now=tx.now, cause=attempt_id, why=detail)
         after = await apply(tx, decided, self._policy)
         if not after.ended:
-            held = ends.paused(after, "gateway refused the request", cause=attempt.attempt_id)
-            await apply(tx, held, self._policy)
+            await apply(tx, ends.paused(after, by, cause=attempt_id), self._policy)
 
     async def _absent(self, tx: Tx, case: Case, attempt: AttemptRow) -> None:
         clean = attempt.clean_look_at is not None and tx.now - attempt.clean_look_at >= CLEAN_LOOKS_APART
@@ -226,6 +228,8 @@ class Outcomes:
         if invoice.status is InvoiceStatus.PAID:
             told = {"at": tx.now.isoformat(), "payment_id": invoice.payment_id, **case.settlement}
             await self._settle_by_told(tx, replace(case, settlement=told))
+        elif invoice.status is InvoiceStatus.OPEN and invoice.remaining and invoice.remaining.minor > AMOUNT_MINOR_MAX:
+            await self._hold(tx, case, attempt_id, detail, "an amount past 64 bits at the biller")
         elif invoice.status is InvoiceStatus.OPEN and invoice.remaining is not None and invoice.remaining.minor > 0:
             changed = replace(case, amount_minor=invoice.remaining.minor)
             await self._plan_again(tx, changed, attempt_id, "What is due has changed at the biller.")

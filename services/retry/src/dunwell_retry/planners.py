@@ -6,6 +6,7 @@ Owns: the translation between a recovery case as the service knows it and as the
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,35 +26,41 @@ PAYER_ACTIONS = {
     "auth_required": "authenticate",
     "not_permitted": "contact_bank",
 }
+FIXED = "The payer gave another payment method, so it is charged at once."
 # A charge less than this after the failure is the failure itself, told again with another clock.
 SAME_CHARGE = timedelta(minutes=1)
 # So many refused alternatives are kept with a decision; a person reads no more.
 ALTERNATIVES_KEPT = 8
 
 
-def planners() -> dict[str, Planner]:
+def planners(merchant_country: str | None = None) -> dict[str, Planner]:
     """Return a planner for every shipped policy."""
-    return {name: planner(policy) for name, policy in PRESETS.items()}
+    return {name: planner(policy, merchant_country) for name, policy in PRESETS.items()}
 
 
-def planner(policy: Policy) -> Planner:
-    """Return the planner of one policy document."""
+def planner(policy: Policy, merchant_country: str | None = None) -> Planner:
+    """Return the planner of one policy document.
 
-    def plan(situation: Situation, now: datetime) -> Plan:
-        case = planning_case(situation)
+    Args:
+        merchant_country: ISO 3166 alpha-2; the rule gate is asked with it when a charge is planned as when it is sent.
+    """
+
+    def plan_of(situation: Situation, now: datetime) -> Plan:
+        case = planning_case(situation, merchant_country)
         # The invoice and its attempts so far, not a minted id: the same campaign explores the same way again.
         seed = zlib.crc32(f"{case.invoice_id}|{len(case.sent)}".encode())
         return _service_plan(situation, planning.plan(case, policy, now=now, seed=seed), policy)
 
-    return plan
+    return plan_of
 
 
-def planning_case(situation: Situation) -> planning.Case:
+def planning_case(situation: Situation, merchant_country: str | None = None) -> planning.Case:
     """Return the case as the planner wants it; everything in it was told by webhooks, answers or the gateway."""
     case = situation.case
     ours = [
         p for p in situation.history if p.invoice_id == case.place.invoice_id and p.at > case.failed_at + SAME_CHARGE
     ]
+    first = _failure(situation)
     before = [p for p in situation.history if p.at < case.failed_at - SAME_CHARGE]
     return planning.Case(
         case_id=case.case_id,
@@ -66,21 +73,38 @@ def planning_case(situation: Situation) -> planning.Case:
         gateway=case.place.gateway,
         failed_at=case.failed_at,
         deadline=case.deadline_at or case.failed_at + HORIZON,
-        decline=_first_decline(situation),
+        decline=(_told(first) if first else None) or _decline(case.decline),
         methods=tuple(_method(m) for m in situation.methods),
         sent=tuple(_sent(p) for p in ours),
         history=tuple(Past(p.at, p.amount_minor, p.approved, _told(p)) for p in before),
         blocks=tuple(Block(b.kind, b.since, b.until) for b in situation.blocks),
         first_presented_at=case.failed_at if case.method.kind == "bank_debit" else None,
+        country=merchant_country,
+        fixed_at=case.fixed_at,
+        failed_on=_failed_on(case.method, first),
+        plan_name=case.plan_name or None,
+        segment=case.segment or None,
     )
 
 
-def _first_decline(situation: Situation) -> planning.Decline:
-    """Return what the failure itself said; the case holds what was said last."""
+def _failure(situation: Situation) -> PastAttempt | None:
+    """Return the failure itself, if it was told: the case holds what was said last, of the method it has now."""
     case = situation.case
     told = (p for p in situation.history if p.invoice_id == case.place.invoice_id)
-    first = next((p for p in told if abs(p.at - case.failed_at) <= SAME_CHARGE), None)
-    return (_told(first) if first else None) or _decline(case.decline)
+    return next((p for p in told if abs(p.at - case.failed_at) <= SAME_CHARGE), None)
+
+
+def _failed_on(method: Method, first: PastAttempt | None) -> planning.Method | None:
+    """Return the method that was refused when it is not the one in use any more."""
+    if first is None or not first.instrument_id or first.instrument_id == method.instrument_id:
+        return None
+    return replace(
+        _method(method),
+        instrument_id=first.instrument_id,
+        expires=None,
+        account_reference=first.account_reference,
+        token=first.instrument_id,
+    )
 
 
 def _decline(decline: Decline) -> planning.Decline:
@@ -116,14 +140,16 @@ def _sent(past: PastAttempt) -> Sent:
 
 def _service_plan(situation: Situation, found: planning.Plan, policy: Policy) -> Plan:
     case = situation.case
-    attempts = tuple(PlannedAttempt(a.at, a.instrument_id, a.reason, a.chance) for a in found.attempts)
+    attempts = tuple(PlannedAttempt(a.at, a.instrument_id, a.reason, a.chance, a.propensity) for a in found.attempts)
+    if found.answers_fix:
+        attempts = tuple(replace(attempt, why=FIXED) for attempt in attempts)
     return Plan(
         attempts=attempts,
         silent_until=found.silent_until,
         deadline_at=case.deadline_at or case.failed_at + HORIZON,
-        payer_action=_payer_action(case, found),
-        rule=f"retry.policy.{policy.name}",
-        why=_sentence(found),
+        payer_action="none" if found.answers_fix else _payer_action(case, found),
+        rule="retry.payer_fixed" if found.answers_fix else f"retry.policy.{policy.name}",
+        why=FIXED if found.answers_fix else _sentence(found),
         policy=f"{policy.name}@{policy.version}",
         explanation=_explanation(found),
     )
@@ -151,6 +177,7 @@ def _sentence(found: planning.Plan) -> str:
 
 def _explanation(found: planning.Plan) -> dict[str, Any]:
     return {
+        "policy_kind": found.policy_kind,
         "model_edition": found.model_edition,
         "posterior": as_json(found.posterior),
         "rhythm": found.rhythm,

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dunwell_retry.model import Assignment, Decline, Plan, Situation
+from dunwell_retry.model import Assignment, Decline, Method, Plan, Situation
 from dunwell_retry.rules.model import Attempt, PastAttempt, TenantCaps, Verdict
 
 Planner = Callable[[Situation, datetime], Plan]
 Gate = Callable[[Attempt, tuple[PastAttempt, ...]], Verdict]
-Classify = Callable[[Decline, str, str, datetime], Decline]
+Classify = Callable[[Decline, str, Method, datetime], Decline]
 # Past this a fresh look at the world changes too little; every published comparison uses 28 to 30 days.
 HORIZON = timedelta(days=28)
 
@@ -27,7 +27,7 @@ class RetryPolicy:
     Args:
         planners: By policy name; the two names below must be among them.
         holdout_share: Share of payers left to the holdout's policy, in [0, 1).
-        classify: (raw decline, gateway, network, on) -> decline with its reason.
+        classify: (raw decline, gateway, method, on) -> decline with its reason.
         gate: The rule gate.
         idempotency_secret: Key of the idempotency keys.
     """

@@ -16,10 +16,13 @@ from dunwell_gateways.wire import Json, instant, integer, part, read_json, refer
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.errors import Invalid
 from dunwell_retry import store
+from dunwell_retry.model import AMOUNT_MINOR_MAX
 from dunwell_retry.rules.model import Initiator, Origin, PastAttempt
 
 # Two years of monthly payments, which is also all that a page of the list holds.
 CHARGES_MAX = 100
+# What a policy's selector may hold.
+LABEL_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,12 @@ class PayerTold:
     timezone: str
     country: str
     past: tuple[tuple[str, PastAttempt], ...]
+    segment: str = ""
+    plan_name: str = ""
+
+
+# The gateway did not say.
+UNTOLD = PayerTold("", "", ())
 
 
 async def fetch(
@@ -37,7 +46,7 @@ async def fetch(
     """Ask the gateway about a case's payer; None when it does not answer."""
     (place,) = await database.read("SELECT gateway, account, payer_id FROM cases WHERE case_id=:id", id=case_id)
     if not place["payer_id"]:
-        return PayerTold("", "", ())
+        return UNTOLD
     transport = transports[place["gateway"]]
     payer = quote(place["payer_id"], safe="")
     customer = await _get(transport, f"/v1/customers/{payer}", timeouts)
@@ -47,7 +56,8 @@ async def fetch(
     prefix = f"{place['gateway']}:{place['account']}:"
     found = [told for charge in rows(charges) if (told := past_attempt(charge)) is not None]
     past = tuple((prefix + key, attempt) for key, attempt in found)
-    return PayerTold(_zone(customer), text(part(customer.get("address")).get("country")), past)
+    country = text(part(customer.get("address")).get("country"))
+    return PayerTold(_zone(customer), country, past, _label(customer, "segment"), _label(customer, "plan"))
 
 
 async def _get(transport: ChargeTransport, path: str, timeouts: Timeouts) -> Json | None:
@@ -72,6 +82,12 @@ def _zone(customer: Json) -> str:
         return ""
 
 
+def _label(customer: Json, name: str) -> str:
+    """Return a label that the tenant keeps in the customer's metadata; one too long for a policy's selector is none."""
+    found = text(part(customer.get("metadata")).get(name))
+    return found if len(found) <= LABEL_MAX and "\x00" not in found else ""
+
+
 def past_attempt(charge: Json) -> tuple[str, PastAttempt] | None:
     """Read one past attempt from Stripe's charge object: (charge id, attempt); None when it is not one.
 
@@ -84,7 +100,7 @@ def past_attempt(charge: Json) -> tuple[str, PastAttempt] | None:
         at = instant(charge.get("created"), "created")
     except Invalid:
         return None
-    if not reference(charge) or money.minor <= 0:
+    if not reference(charge) or not 0 < money.minor <= AMOUNT_MINOR_MAX:
         return None
     return reference(charge), PastAttempt(
         at=at,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from dunwell_kit.database import Tx
+from dunwell_retry.governing import governing
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, plan_document, plan_from
 from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
@@ -43,7 +44,10 @@ def case_from(row: Any) -> Case:
         plan_number=row["plan_number"],
         plan=plan_from(_json(row["plan"])),
         timezone=row["timezone"],
+        plan_name=row["plan_name"],
+        segment=row["segment"],
         payer_fixed=row["payer_fixed"],
+        fixed_at=row["fixed_at"],
         held_by=row["held_by"],
         settlement=_json(row["settlement"]),
         first_span=row["first_span"],
@@ -130,7 +134,10 @@ async def save(tx: Tx, case: Case) -> None:
         instrument=json.dumps(asdict(case.method)),
         assignment=json.dumps(asdict(case.assignment)),
         timezone=case.timezone,
+        plan_name=case.plan_name,
+        segment=case.segment,
         fixed=case.payer_fixed,
+        fixed_at=case.fixed_at,
         held=case.held_by,
         settlement=json.dumps(dict(case.settlement)),
         first_span=case.first_span,
@@ -140,14 +147,16 @@ async def save(tx: Tx, case: Case) -> None:
 _SAVE = """
 INSERT INTO cases (case_id, tenant_id, gateway, account, payer_id, invoice_id, subscription_id, payer_key, currency,
   amount_minor, state, failed_at, opened_at, ended_at, deadline_at, attempts, attempt_numbers, plan_number, plan, decline,
-  instrument, assignment, timezone, payer_fixed, held_by, settlement, first_span)
+  instrument, assignment, timezone, plan_name, segment, payer_fixed, fixed_at, held_by, settlement, first_span)
 VALUES (:case_id, :t, :g, :a, :payer, :invoice, :subscription, :key, :currency, :amount, :state, :failed_at, :opened_at,
   :ended_at, :deadline_at, :attempts, :numbers, :plan_number, CAST(:plan AS jsonb), CAST(:decline AS jsonb),
-  CAST(:instrument AS jsonb), CAST(:assignment AS jsonb), :timezone, :fixed, :held, CAST(:settlement AS jsonb), :first_span)
+  CAST(:instrument AS jsonb), CAST(:assignment AS jsonb), :timezone, :plan_name, :segment, :fixed, :fixed_at, :held,
+  CAST(:settlement AS jsonb), :first_span)
 ON CONFLICT (case_id) DO UPDATE SET amount_minor=excluded.amount_minor, state=excluded.state, ended_at=excluded.ended_at,
   deadline_at=excluded.deadline_at, attempts=excluded.attempts, attempt_numbers=excluded.attempt_numbers,
   plan_number=excluded.plan_number, plan=excluded.plan, decline=excluded.decline, instrument=excluded.instrument,
-  timezone=excluded.timezone, payer_fixed=excluded.payer_fixed, held_by=excluded.held_by, settlement=excluded.settlement,
+  timezone=excluded.timezone, plan_name=excluded.plan_name, segment=excluded.segment, payer_fixed=excluded.payer_fixed,
+  fixed_at=excluded.fixed_at, held_by=excluded.held_by, settlement=excluded.settlement,
   subscription_id=excluded.subscription_id, changed_at=now()"""
 
 
@@ -238,7 +247,9 @@ async def blocks(tx: Tx, place: Place) -> tuple[Block, ...]:
 
 async def situation(tx: Tx, case: Case) -> Situation:
     """Return all that may be looked at to decide about a case."""
-    return Situation(case, await history(tx, case.place), (case.method,), await blocks(tx, case.place))
+    place = case.place
+    known = (await history(tx, place), (case.method,), await blocks(tx, place))
+    return Situation(case, *known, await governing(tx, place.tenant_id))
 
 
 async def save_profile(tx: Tx, place: Place, timezone: str, country: str) -> None:
@@ -271,13 +282,13 @@ async def profile(tx: Tx, place: Place) -> Any:
 
 async def add_decision(
     tx: Tx, case: Case, kind: str, rule: str, sentence: str, *, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
-    editions: Mapping[str, Any], evidence: Sequence[str],
+    editions: Mapping[str, Any], evidence: Sequence[str], shadow: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write what was decided, on what, by which data."""
     await tx.execute(
-        """INSERT INTO decisions (decision_id, case_id, at, kind, rule, sentence, inputs, outputs, editions, evidence)
+        """INSERT INTO decisions (decision_id, case_id, at, kind, rule, sentence, inputs, outputs, editions, evidence, shadow)
            VALUES (:id, :case_id, :at, :kind, :rule, :sentence, CAST(:inputs AS jsonb), CAST(:outputs AS jsonb),
-             CAST(:editions AS jsonb), CAST(:evidence AS jsonb))""",
+             CAST(:editions AS jsonb), CAST(:evidence AS jsonb), CAST(:shadow AS jsonb))""",
         id=tx.ids.new("dec"),
         case_id=case.case_id,
         at=tx.now,
@@ -288,6 +299,7 @@ async def add_decision(
         outputs=json.dumps(dict(outputs)),
         editions=json.dumps(dict(editions)),
         evidence=json.dumps(list(evidence)),
+        shadow=None if shadow is None else json.dumps(dict(shadow)),
     )
 
 

@@ -40,7 +40,8 @@ async def case(database: Database, case_id: str) -> dict[str, Any]:
         raise NotFound(f"case {case_id!r} does not exist")
     attempts = await database.read(
         """SELECT attempt_id, attempt_number, amount_minor, currency, instrument_id, initiator, state, payment_id,
-             gateway_object_id, intended_at, sent_at, ended_at, outcome->>'detail' AS detail
+             gateway_object_id, intended_at, sent_at, ended_at, outcome->>'detail' AS detail, policy, model_edition, arm,
+             propensity, score
            FROM charge_attempts WHERE case_id=:id ORDER BY attempt_number""",
         id=case_id,
     )
@@ -55,14 +56,14 @@ async def why(database: Database, case_id: str) -> dict[str, Any]:
     """Return every decision of a case: the rule, a sentence, the evidence, the inputs and what was refused."""
     now = await case(database, case_id)
     rows = await database.read(
-        """SELECT decision_id, at, kind, rule, sentence, evidence, editions, inputs, outputs FROM decisions
+        """SELECT decision_id, at, kind, rule, sentence, evidence, editions, inputs, outputs, shadow FROM decisions
            WHERE case_id=:id ORDER BY seq""",
         id=case_id,
     )
     decisions = []
     for row in rows:
         found = dict(row)
-        for name in ("evidence", "editions", "inputs", "outputs"):
+        for name in ("evidence", "editions", "inputs", "outputs", "shadow"):
             found[name] = _json(found[name])
         decisions.append(found)
     return {

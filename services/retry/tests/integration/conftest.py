@@ -214,7 +214,7 @@ class Retry:
     async def attempts(self, number: int = 0) -> list[str]:
         """Return the states of an invoice's attempts in order."""
         rows = await self.database.read(
-            "SELECT state FROM charge_attempts WHERE invoice_id=:i ORDER BY intended_at, attempt_id",
+            "SELECT state FROM charge_attempts WHERE invoice_id=:i ORDER BY intended_at, attempt_number",
             i=f"in_{number}",
         )
         return [row["state"] for row in rows]

@@ -89,6 +89,13 @@ def test_what_cannot_be_judged_names_its_field(path, value, field):
     assert caught.value.field_name == f"[1].{field}"
 
 
+@pytest.mark.parametrize("amount", [2**63, -(2**63), 10**40])
+def test_an_amount_past_64_bits_is_refused(amount):
+    for path in (("attempt", "amount_minor"), ("history", 0, "amount_minor")):
+        with pytest.raises(RuleInputInvalid, match="64 bits"):
+            check(changed(path, amount))
+
+
 @pytest.mark.parametrize("document", [None, 1, "x", {}, {"attempt": []}])
 def test_what_is_no_question_is_said(document):
     with pytest.raises(RuleInputInvalid):

@@ -131,3 +131,17 @@ def test_a_call_takes_some_twenty_microseconds():
     gate = Gate(history)
     seconds = min(timeit(lambda: gate.allow(attempt), number=500) for _ in range(5)) / 500
     assert seconds < 100e-6, "five times the target of 20 us: shared machines are slow"
+
+
+@settings(max_examples=150, deadline=None)
+@given(HISTORIES, ATTEMPTS, st.lists(st.sampled_from(INSTRUMENTS), max_size=3))
+def test_a_gate_that_grew_attempt_by_attempt_is_the_gate_over_all_of_them(history, attempt, others):
+    grown = Gate([])
+    for past in sorted(history, key=lambda each: each.at):
+        # What it was asked in between is kept and must not go stale.
+        for instrument in (attempt.instrument, *others):
+            grown.allow(replace(attempt, instrument=instrument))
+        grown = grown.after(past)
+    assert grown.allow(attempt) == Gate(history).allow(attempt)
+    shuffled = Gate(history[1:]).after(history[0]) if history else grown
+    assert shuffled.allow(attempt) == Gate(history).allow(attempt)

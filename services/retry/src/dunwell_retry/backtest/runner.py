@@ -24,6 +24,8 @@ from dunwell_worlds.validate import ValidatedWorld
 
 # A decision takes a moment after the event that caused it.
 _REACTION = timedelta(minutes=1)
+# A fix is charged as soon as the gateway has told of it.
+_AFTER_FIX = timedelta(minutes=2)
 # More plans than this for one invoice mean that gate and plan do not agree.
 _PLANS_MAX = 60
 # Days of the friendly e-mails when messages are on; an e-mail costs a tenth of a cent.
@@ -145,7 +147,7 @@ class _Life:
                 self._wait(self.case.deadline)
                 if self.case.fixed_at is None or self.case.fixed_at < now or not self.outcome.open:
                     break
-                now = self.case.fixed_at + _REACTION
+                now = self.case.fixed_at + _REACTION + _AFTER_FIX
                 continue
             following = made.attempts[0]
             fixed = self.case.fixed_at
@@ -153,7 +155,7 @@ class _Life:
             if not self.outcome.open:
                 break
             if self.case.fixed_at != fixed:
-                now = max(now, self.case.fixed_at or now)
+                now = max(now, self.case.fixed_at or now) + _AFTER_FIX
                 continue
             now = following.at
             initiator = (

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from dunwell_retry.decide.choice import by_smart
 from dunwell_retry.decide.failures import method_fixed
 from dunwell_retry.decide.outputs import (
     AttemptAt,
     Charge,
+    Choice,
     Decided,
     Skipped,
     Why,
@@ -16,9 +18,12 @@ from dunwell_retry.decide.outputs import (
 from dunwell_retry.decide.planning import exhausted, replan
 from dunwell_retry.machines import moved
 from dunwell_retry.machines.case import TRANSITIONS, CaseState
-from dunwell_retry.model import Decline, Method, Situation
+from dunwell_retry.model import Case, Decline, Method, PlannedAttempt, Situation
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules.model import Attempt, Initiator, Verdict
+
+# Between the largest share of an exploration and the least of a best instant; see `chosen_by`.
+_EXPLORED = 0.5
 
 
 def due(situation: Situation, policy: RetryPolicy, *, due_at: datetime, now: datetime) -> Decided:
@@ -28,16 +33,47 @@ def due(situation: Situation, policy: RetryPolicy, *, due_at: datetime, now: dat
         return Decided(case)
     method = _chosen(situation)
     initiator = Initiator.PAYER if case.payer_fixed else Initiator.MERCHANT
+    planned = planned_for(case, now)
+    if planned is not None and situation.governing.smart_off and by_smart(case.plan):
+        return _switched(situation, policy, due_at=due_at, now=now)
     verdict = policy.gate(_attempt(situation, method, initiator, policy, now), situation.history)
     if not verdict.permit:
         return _refused(situation, verdict, policy, due_at=due_at, now=now)
     number = case.attempt_numbers + 1
     charging = replace(case, state=moved(TRANSITIONS, case.state, "charge"), attempt_numbers=number)
+    text = planned.why if planned else "An operator asked for it."
+    why = Why(verdict.rule, text, (case.decline.data_edition, *verdict.sources[:3]), case.assignment.policy)
+    return Decided(charging, (Charge(number, method, initiator.value, verdict, why, chosen_by(case, planned)),))
+
+
+def planned_for(case: Case, now: datetime) -> PlannedAttempt | None:
+    """Return the planned attempt that is due; None when an operator asks for one before its date."""
     first = case.plan.attempts[0] if case.plan and case.plan.attempts else None
-    # An attempt before its planned date is an operator's.
-    planned = first.why if first and first.at <= now else "An operator asked for it."
-    why = Why(verdict.rule, planned, (case.decline.data_edition, *verdict.sources[:3]), case.assignment.policy)
-    return Decided(charging, (Charge(number, method, initiator.value, verdict, why),))
+    return first if first and first.at <= now else None
+
+
+def chosen_by(case: Case, planned: PlannedAttempt | None) -> Choice:
+    """Return by which policy and with which chance an attempt was chosen: what later estimates learn from.
+
+    A person's choice has no propensity. An exploration is told by its small one: it takes one of several instants by
+    a share of at most 0.2, while the best instant keeps at least 0.8.
+    """
+    plan = case.plan
+    if plan is None or planned is None:
+        return Choice(policy=plan.policy if plan else "", arm="operator")
+    arm = str(plan.explanation.get("arm") or case.assignment.arm or "treated")
+    edition = str(plan.explanation.get("model_edition") or "")
+    if arm == "treated" and planned.propensity < _EXPLORED:
+        arm = "explore"
+    return Choice(planned.propensity, planned.score, plan.policy, edition, arm)
+
+
+def _switched(situation: Situation, policy: RetryPolicy, *, due_at: datetime, now: datetime) -> Decided:
+    """The attempt was planned by `smart`, which is off meanwhile: it is not made, the pay-day rule plans instead."""
+    text = f"{situation.governing.smart_off}: what it planned is not sent."
+    skipped = Skipped(due_at, Why("retry.smart_off", text, (), situation.case.assignment.policy))
+    decided = replan(situation, policy, now=now, cause="retry.smart_off")
+    return Decided(decided.case, (skipped, *decided.outputs))
 
 
 def _chosen(situation: Situation) -> Method:
@@ -89,6 +125,7 @@ def declined(
         decline=decline,
         attempts=situation.case.attempts + 1,
         payer_fixed=False,
+        fixed_at=None,
     )
     if case.deadline_at is not None and case.deadline_at <= now:
         return exhausted(case, now, "retry.deadline", "The last attempt was refused and the time for recovery is over.")
@@ -98,8 +135,15 @@ def declined(
 
 
 def withdrawn(situation: Situation, policy: RetryPolicy, *, now: datetime, cause: str, why: str) -> Decided:
-    """Our attempt was never made, or the gateway knows nothing of it: plan anew, its number stays used."""
-    case = replace(situation.case, state=moved(TRANSITIONS, situation.case.state, "withdraw"))
+    """Our attempt was never made, or the gateway knows nothing of it: plan anew, its number stays used.
+
+    A fix that could not be charged at once is not tried at once again, since what hindered it is still there; one that
+    came while another method was to be charged has not been tried yet.
+    """
+    case = situation.case
+    tried = case.plan.attempts[0].instrument_id if case.plan and case.plan.attempts else ""
+    fixed_at = case.fixed_at if tried and tried != case.method.instrument_id else None
+    case = replace(case, state=moved(TRANSITIONS, case.state, "withdraw"), fixed_at=fixed_at)
     if case.deadline_at is not None and case.deadline_at <= now:
         return exhausted(case, now, "retry.deadline", f"The time for recovery is over. {why}".strip())
     return replan(replace(situation, case=case), policy, now=now, cause=cause)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from dunwell_retry.decide.outputs import AttemptAt, Decided, NoAttempt, Opened, Output, Planned, Scheduled, Why
+from dunwell_retry.decide.outputs import Decided, Opened, Output, Why
 from dunwell_retry.decide.planning import replan
 from dunwell_retry.machines.case import CaseState
-from dunwell_retry.model import Case, Decline, Method, Place, PlannedAttempt, Situation
+from dunwell_retry.model import Case, Decline, Method, Place, Situation
 from dunwell_retry.policy import RetryPolicy, assign
 
 
@@ -68,24 +68,11 @@ def failed_elsewhere(
 
 
 def method_fixed(situation: Situation, method: Method, policy: RetryPolicy, *, now: datetime, cause: str) -> Decided:
-    """The payer gave another method: charge it at once, on the payer's initiative, unless an attempt is open."""
-    case = replace(situation.case, method=method, payer_fixed=True)
+    """The payer gave another method: unless an attempt is open, the planner charges it at once, as the payer's own.
+
+    A charge that the rules forbid even then leaves the plan as it would be without it, and the plan says why.
+    """
+    case = replace(situation.case, method=method, payer_fixed=True, fixed_at=now)
     if case.state is not CaseState.WAITING:
         return Decided(case)
-    decided = replan(replace(situation, case=case, methods=(method,)), policy, now=now, cause=cause)
-    planned = decided.case
-    if planned.plan is None or planned.ended:
-        return decided
-    text = "The payer gave another payment method, so it is charged at once."
-    at_once = PlannedAttempt(now, method.instrument_id, text)
-    plan = replace(
-        planned.plan,
-        attempts=(at_once, *planned.plan.attempts),
-        rule="retry.payer_fixed",
-        why=text,
-        payer_action="none",
-    )
-    why = Why("retry.payer_fixed", text, (cause,), plan.policy)
-    kept = [o for o in decided.outputs if not isinstance(o, AttemptAt | NoAttempt | Scheduled | Planned)]
-    inputs = next(o.inputs for o in decided.outputs if isinstance(o, Planned))
-    return Decided(replace(planned, plan=plan), (Planned(why, inputs), AttemptAt(now), Scheduled(now, why), *kept))
+    return replan(replace(situation, case=case, methods=(method,)), policy, now=now, cause=cause)

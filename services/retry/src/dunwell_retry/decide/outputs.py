@@ -30,10 +30,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The case has a new plan; `inputs` are what it was made of."""
+    """The case has a new plan; `inputs` are what it was made of, `shadow` what another policy would have done."""
 
     why: Why
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,24 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """How an attempt came to be chosen.
+
+    Args:
+        propensity: Chance with which its instant was chosen, in (0, 1]; None when a person chose it.
+        score: P(approve) as the planner saw it, in [0, 1]; None where it does not score.
+        policy: `name@version`.
+        arm: `treated`, `holdout`, `explore` or `operator`.
+    """
+
+    propensity: float | None = None
+    score: float | None = None
+    policy: str = ""
+    model_edition: str = ""
+    arm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """Make an attempt: permit and intent commit together, the request goes out after."""
 
@@ -61,6 +80,7 @@ class Charge:
     initiator: str
     verdict: Verdict
     why: Why
+    choice: Choice = Choice()
 
 
 @dataclass(frozen=True, slots=True)

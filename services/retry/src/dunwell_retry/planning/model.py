@@ -14,6 +14,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+# Amounts are kept in 64 bits.
+_AMOUNT_MAX = 2**63 - 1
 
 
 class CaseInvalid(ValueError):
@@ -86,7 +88,8 @@ class Case:
         timezone: IANA name of the payer's zone; an unknown one is planned in UTC, and the plan says so.
         country: Merchant's country, ISO 3166 alpha-2.
         routes: The first one carried the refused charge.
-        methods: The first one was refused.
+        methods: The first one was refused, unless `failed_on` says otherwise.
+        failed_on: The method that was refused, when the payer has given another one since.
         deadline: Aware UTC instant after which nothing is sent.
         fixed_at: When the payer put his method right, if he did.
         plan_name, segment: Labels for the selection of a policy.
@@ -112,6 +115,7 @@ class Case:
     plan_name: str | None = None
     segment: str | None = None
     fixed_at: datetime | None = None
+    failed_on: Method | None = None
     attempts_max: int | None = None
     min_gap_hours: int | None = None
     blocks: tuple[Block, ...] = ()
@@ -121,8 +125,8 @@ class Case:
     high_cost_loan: bool = False
 
     def __post_init__(self) -> None:
-        if self.amount_minor <= 0:
-            raise CaseInvalid(f"case {self.case_id!r}: amount_minor must be > 0, not {self.amount_minor}")
+        if not 0 < self.amount_minor <= _AMOUNT_MAX:
+            raise CaseInvalid(f"case {self.case_id!r}: amount_minor must lie in 1..2^63-1, not {self.amount_minor}")
         if not self.methods or not self.routes:
             raise CaseInvalid(f"case {self.case_id!r}: needs the method and the route that were refused")
         for name in ("failed_at", "deadline"):
@@ -190,6 +194,7 @@ class Plan:
         budget_left: Charges that the policy still allows, planned ones included.
         changes: What would change the plan.
         notes: What was out of order in the inputs and how it was taken.
+        answers_fix: True when the only charge is the one that answers a payer who put his method right.
     """
 
     case_id: str
@@ -212,6 +217,7 @@ class Plan:
     sources: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    answers_fix: bool = False
 
 
 def as_json(value: Any) -> Any:

@@ -74,7 +74,7 @@ class Permits:
     def __init__(self, case: Case, rules: MakeRules = Gate) -> None:
         self._make = rules
         self._take(case)
-        first = case.methods[0]
+        first = case.failed_on or case.methods[0]
         earlier = case.failed_at - _WINDOW
         self._history = [
             _past(payment.at, "earlier", payment.amount_minor, case.currency, first, payment.approved, payment.decline)
@@ -95,8 +95,9 @@ class Permits:
         self._blocks = tuple(Block(block.kind, block.since, block.until) for block in case.blocks)
         self._caps = TenantCaps(min_gap_hours=case.min_gap_hours)
 
-    def _open(self) -> None:
-        self._rules = self._make(self._history)
+    def _open(self, before: Rules | None = None) -> None:
+        """Make the gate over the history, from the one over all of it but its last entry where there is one."""
+        self._rules = before.after(self._history[-1]) if isinstance(before, Gate) else self._make(self._history)
         self._answers: dict[tuple[datetime, str, str], Verdict] = {}
 
     def _sent(self, charge: Sent) -> None:
@@ -117,7 +118,7 @@ class Permits:
         following._blocks, following._caps = self._blocks, self._caps
         following._history = list(self._history)
         following._sent(case.sent[-1])
-        following._open()
+        following._open(self._rules)
         return following
 
     def supposing(self, at: datetime, instrument_id: str) -> Permits:
@@ -132,7 +133,7 @@ class Permits:
         method = self._methods[instrument_id]
         supposed = _past(at, case.invoice_id, case.amount_minor, case.currency, method, False, decline)
         following._history = [*self._history, supposed]
-        following._open()
+        following._open(self._rules)
         return following
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import lt
 
+from dunwell_retry.planning.floor import shortened, with_floor
 from dunwell_retry.planning.local import zone
 from dunwell_retry.planning.model import Case, Past, Plan, PlannedAttempt, Refused, Sent
 from dunwell_retry.planning.parameters import Model, ModelUnusable, shipped
@@ -22,8 +23,6 @@ from dunwell_retry.planning.smart import smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
 
-# A fix by the payer is answered at once: he is still there.
-_AFTER_FIX = timedelta(minutes=2)
 # A planned charge whose moment passed while nobody looked is sent when its place is not older than this.
 _LATE = timedelta(minutes=1)
 _PAYER_REASONS = ("expired", "bad_credential", "dead_card", "revoked", "auth_required")
@@ -54,6 +53,18 @@ def plan(
     fixed = _after_fix(case, policy, now, seed, permits, notes)
     if fixed is not None:
         return fixed
+    if policy.floor is not None:
+        # What is promised is counted over the whole plan, so that a short look ahead would see too little of it.
+        whole = _planned(case, policy, now, seed, permits, model, readings, notes, None)
+        return shortened(with_floor(whole, case, policy, now=now, permits=permits), look_ahead)
+    return _planned(case, policy, now, seed, permits, model, readings, notes, look_ahead)
+
+
+def _planned(
+    case: Case, policy: Policy, now: datetime, seed: int, permits: Permits, model: Model | None,
+    readings: Sequence[Reading], notes: tuple[str, ...], look_ahead: int | None,
+) -> Plan:  # fmt: skip
+    """Return the plan of the policy's own kind."""
     if policy.kind == "smart":
         usable, note = _model(policy, model)
         if usable is not None:
@@ -62,13 +73,17 @@ def plan(
                 look_ahead=look_ahead,
             )  # fmt: skip
             return replace(smart, notes=(*notes, *smart.notes))
-        fallback = preset("payday")
         notes = (*notes, note)
-        policy = replace(
-            fallback, name=policy.name, version=policy.version, attempts_max=policy.attempts_max,
-            outage_ladder_hours=policy.outage_ladder_hours, silent_days=policy.silent_days,
-        )  # fmt: skip
+        policy = replace(payday_instead(policy), name=policy.name, version=policy.version)
     return _scheduled(case, policy, now, seed, permits, readings, notes, look_ahead)
+
+
+def payday_instead(policy: Policy) -> Policy:
+    """Return the pay-day rule within the bounds of a policy that cannot plan itself."""
+    return replace(
+        preset("payday"), attempts_max=policy.attempts_max, horizon_days=policy.horizon_days,
+        outage_ladder_hours=policy.outage_ladder_hours, silent_days=policy.silent_days, floor=policy.floor,
+    )  # fmt: skip
 
 
 def _model(policy: Policy, model: Model | None) -> tuple[Model | None, str]:
@@ -114,10 +129,13 @@ def _after_fix(
     case: Case, policy: Policy, now: datetime, seed: int, permits: Permits, notes: tuple[str, ...]
 ) -> Plan | None:
     """Return the immediate charge that answers a payer's fix, unless it was already sent or is not permitted."""
-    fixed = case.fixed_at
-    if fixed is None or any(charge.at >= fixed for charge in case.sent) or now > case.deadline:
+    fixed, method = case.fixed_at, case.methods[0]
+    if fixed is None or now > case.deadline:
         return None
-    at, method = max(now, fixed) + _AFTER_FIX, case.methods[0]
+    if any(charge.at >= fixed and charge.instrument_id == method.instrument_id for charge in case.sent):
+        return None
+    # He is still there: nothing is gained by waiting.
+    at = max(now, fixed)
     verdict = permits.ask(at, method.instrument_id, "payer")
     if not verdict.permit:
         return None
@@ -125,7 +143,14 @@ def _after_fix(
         at, method.instrument_id, case.routes[0], 0.9, 0.9, 1.0, "the payer put the method right", verdict.rule
     )
     empty = _ended(case, policy, now, seed, None, notes)
-    return replace(empty, attempts=(attempt,), expected=0.9, budget_left=budget_left(case, policy))
+    return replace(
+        empty,
+        attempts=(attempt,),
+        expected=0.9,
+        budget_left=budget_left(case, policy),
+        changes=_CHANGES,
+        answers_fix=True,
+    )
 
 
 def _ended(case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...]) -> Plan:

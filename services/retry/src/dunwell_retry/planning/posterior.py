@@ -187,15 +187,18 @@ def advice_factors(model: Model, table: PayTable, layout: Rows, day: int, advise
 
 
 def readings_of(case: Case) -> list[Reading]:
-    """Return the readings of the first refusal and of every later one on the first method."""
+    """Return the readings of the first refusal and of every later one on the first method.
+
+    What another method was refused for says nothing about this one.
+    """
     first = case.methods[0]
-    found = [read(case.decline, case.gateway, first.network, case.failed_at.date())]
-    known: Decline | None = case.decline
+    known: Decline | None = case.decline if case.failed_on is None else None
+    found = [read(known, case.gateway, first.network, case.failed_at.date(), first.country)]
     for charge in case.sent:
         if charge.instrument_id != first.instrument_id or charge.approved:
             continue
         # Refusals mostly repeat the one before. The gate reads each by its own date; for a posterior one reading will do.
         again = charge.decline == known
         known = charge.decline
-        found.append(found[-1] if again else read(known, case.gateway, first.network, charge.at.date()))
+        found.append(found[-1] if again else read(known, case.gateway, first.network, charge.at.date(), first.country))
     return found

@@ -49,20 +49,21 @@ def _since(on: date) -> date:
 
 @lru_cache(maxsize=65536)
 def _read(
-    gateway_code: str, network_code: str, advice_code: str, message: str, gateway: str, network: str, on: date
-) -> Reading:
+    gateway_code: str, network_code: str, advice_code: str, message: str, gateway: str, network: str, on: date,
+    region: str | None,
+) -> Reading:  # fmt: skip
     raw = RawDecline(gateway_code, network_code, advice_code, message)
-    found = classify(raw, gateway=gateway, network=network, on=on)
+    found = classify(raw, gateway=gateway, network=network, on=on, region=region)
     return Reading(str(found.reason), bool(found.hard), str(found.decided_by))
 
 
-def read(decline: Decline | None, gateway: str, network: str, on: date) -> Reading:
-    """Return the reading of a refusal; of none at all, `unknown`."""
+def read(decline: Decline | None, gateway: str, network: str, on: date, region: str | None = None) -> Reading:
+    """Return the reading of a refusal by an issuer of a country (`region`); of none at all, `unknown`."""
     if decline is None:
         return Reading("unknown", False, "none")
     return _read(
         decline.gateway_code or "", decline.network_code or "", decline.advice_code or "", decline.message or "",
-        gateway, network, _since(on),
+        gateway, network, _since(on), region,
     )  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
         gap = policy.every_hours / 24
         return _after(case, [gap * number for number in range(1, policy.attempts_max + 1)], after)
     if policy.kind == "code_aware":
-        reason = readings[0].observed if readings else "unknown"
+        telling = readings[1:] if case.failed_on is not None and len(readings) > 1 else readings
+        reason = telling[0].observed if telling else "unknown"
         return _after(case, policy.ladders.get(reason, policy.ladders["default"]), after, f"ladder for {reason}")
     if policy.kind == "payday":
         return pay_days(policy, case)

@@ -53,7 +53,8 @@ def story_weights(view: View, model: Model, readings: Sequence[Reading], refused
     """Return P(story) after everything that is known; `refused` holds the chances of the charges, (charge, story)."""
     case = view.case
     last = case.sent[-1] if case.sent else None
-    decline, at = (last.decline, view.sent[-1]) if last else (case.decline, view.failed)
+    first = case.decline if case.failed_on is None else None
+    decline, at = (last.decline, view.sent[-1]) if last else (first, view.failed)
     advice = None
     hours = model.advice_hours.get(decline.advice_code or "") if decline else None
     if hours is not None and readings[-1].observed == "insufficient_funds":
@@ -190,7 +191,7 @@ def smart_plan(
 def _last_reading(case: Case, method: Method) -> Reading | None:
     for charge in reversed(case.sent):
         if charge.instrument_id == method.instrument_id and not charge.approved:
-            return read(charge.decline, case.gateway, method.network, charge.at.date())
+            return read(charge.decline, case.gateway, method.network, charge.at.date(), method.country)
     return None
 
 

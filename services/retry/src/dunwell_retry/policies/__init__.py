@@ -4,7 +4,7 @@ Owns: what a policy document may say, the shipped presets, which policy a case g
 Pure. Refuses: schedules and plans; see `planning`.
 """
 
-from dunwell_retry.policies.document import Holdout, Policy, PolicyInvalid, Selector, parse, policy_of
+from dunwell_retry.policies.document import Floor, Holdout, Policy, PolicyInvalid, Selector, parse, policy_of
 from dunwell_retry.policies.presets import PRESETS, preset
 
-__all__ = ["PRESETS", "Holdout", "Policy", "PolicyInvalid", "Selector", "parse", "policy_of", "preset"]
+__all__ = ["PRESETS", "Floor", "Holdout", "Policy", "PolicyInvalid", "Selector", "parse", "policy_of", "preset"]

@@ -84,3 +84,61 @@ def dry_run(cases: Sequence[Case], before: Policy, after: Policy, *, now: dateti
             for case in cases
         )
     )
+
+
+# What a field is in a sentence; `{}` takes its value.
+_WORDS = {
+    "kind": "plans by the rule {}",
+    "attempts_max": "sends at most {} charges",
+    "horizon_days": "sends nothing later than {} days after the failure",
+    "days": "charges {} days after the failure",
+    "every_hours": "charges every {} hours",
+    "pay_days": "takes {} for pay days",
+    "hour": "charges at {} o'clock local time",
+    "min_gap_hours": "keeps charges {} hours apart",
+    "gain_min": "sends a charge when it adds a chance of at least {}",
+    "outage_ladder_hours": "charges {} hours after a bank's outage",
+    "silent_days": "tells the payer nothing for {} days while time alone may solve it",
+    "exploration": "tries another instant in a share of {} of the decisions",
+    "model_edition": "uses only the model {}",
+    "holdout.share": "leaves a share of {} of the payers to another policy",
+    "holdout.policy": "leaves held-out payers to {}",
+    "floor.attempts": "promises at least {} charges",
+    "floor.within_days": "keeps its promise within {} days",
+    "when.tenants": "is for the tenants {}",
+    "when.plans": "is for the plans {}",
+    "when.segments": "is for the segments {}",
+    "when.countries": "is for methods issued in {}",
+    "when.gateways": "is for the gateways {}",
+    "when.currency": "is for the currency {}",
+    "when.amount_from": "is for amounts from {} minor units",
+    "when.amount_to": "is for amounts up to {} minor units",
+}
+
+
+def sentences(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Return each change as a sentence about the new policy, with what was before."""
+    return tuple(_sentence(change) for change in changes if not _empty_both(change))
+
+
+def _empty_both(change: Change) -> bool:
+    """True for the placeholder of a part that is given as a whole or not at all; its fields are told one by one."""
+    return change.path in ("holdout", "floor")
+
+
+def _sentence(change: Change) -> str:
+    if change.path in ("name", "version"):
+        return f"{change.path}: {change.after} instead of {change.before}"
+    words = _WORDS.get(change.path)
+    if words is None and change.path.startswith("ladders."):
+        words = f"after {change.path.removeprefix('ladders.')} charges {{}} days after the failure"
+    text = (words or f"sets {change.path} to {{}}").format(_said(change.after))
+    return f"{text}; before: {_said(change.before)}"
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "none set"
+    if isinstance(value, list):
+        return ", ".join(_said(item) for item in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

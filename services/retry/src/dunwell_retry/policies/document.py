@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from dunwell_retry.policies.lines import line_of, repeated
+
 KINDS = ("fixed", "uniform", "code_aware", "payday", "advice_following", "smart", "random", "never")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 # Most reattempts that Visa allows in 30 days. Source: support.checkout.com/hc/en-us/articles/25482040901394.
@@ -19,14 +21,18 @@ _NETWORK_CAP_30_DAYS = 20
 # No scheme gives a longer window; the oldest authorisations and mandates end here.
 _HORIZON_DAYS_MAX = 60
 _HOURS_PER_DAY = 24
+# Amounts are kept in 64 bits.
+_AMOUNT_MAX = 2**63 - 1
+# Versions are kept in 32 bits.
+_VERSION_MAX = 2**31 - 1
 
 
 class PolicyInvalid(ValueError):
-    """A policy document that breaks a rule; `path` names the field and `rule` what it must be."""
+    """A policy document that breaks a rule; `path` names the field, `rule` what it must be, `line` (from 1) where."""
 
-    def __init__(self, path: str, rule: str) -> None:
+    def __init__(self, path: str, rule: str, line: int | None = None) -> None:
         super().__init__(f"{path}: {rule}")
-        self.path, self.rule = path, rule
+        self.path, self.rule, self.line = path, rule, line
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,14 @@ class Holdout:
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """What a tenant promised: at least so many charges within so many days of the failure, the rules permitting."""
+
+    attempts: int
+    within_days: float
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How to retry.
 
@@ -69,6 +83,7 @@ class Policy:
         silent_days: The payer is not told before, while time alone may solve it.
         exploration: `smart`: share of decisions that try a nearly as good instant, 0 to 0.2.
         model_edition: `smart`: the only edition that may be used; None takes the shipped one.
+        floor: A promised schedule that no policy stops short of; the rule gate still has the last word.
     """
 
     name: str
@@ -89,6 +104,7 @@ class Policy:
     model_edition: str | None = None
     when: Selector = Selector()
     holdout: Holdout | None = None
+    floor: Floor | None = None
 
 
 _FIELDS = {entry.name for entry in fields(Policy)}
@@ -102,12 +118,20 @@ _NEEDS = {
 
 
 def parse(text: str) -> Policy:
-    """Return the policy of a YAML or JSON document; PolicyInvalid names what is wrong."""
+    """Return the policy of a YAML or JSON document; PolicyInvalid names what is wrong, and the line."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PolicyInvalid("document", f"must be YAML or JSON ({error.__class__.__name__})") from error
-    return policy_of(document)
+        twice = repeated(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        rule = f"must be YAML or JSON ({error.__class__.__name__})"
+        raise PolicyInvalid("document", rule, mark.line + 1 if mark else None) from error
+    if twice is not None:
+        raise PolicyInvalid(twice[0], "is given twice", twice[1])
+    try:
+        return policy_of(document)
+    except PolicyInvalid as error:
+        raise PolicyInvalid(error.path, error.rule, line_of(text, error.path)) from error
 
 
 def policy_of(document: object) -> Policy:
@@ -156,9 +180,17 @@ def _whole(path: str, value: object) -> int:
     return value
 
 
+def _amount(path: str, value: object) -> int:
+    found = _whole(path, value)
+    _need(0 <= found <= _AMOUNT_MAX, path, f"must lie in 0..{_AMOUNT_MAX} minor units")
+    return found
+
+
 def _text(path: str, value: object) -> str:
     _need(isinstance(value, str) and 0 < len(value) <= 80, path, "must be a text of 1 to 80 characters")
-    return str(value)
+    assert isinstance(value, str)
+    _need(value.isprintable(), path, "must hold no control characters")
+    return value
 
 
 def _list(path: str, value: object) -> list[Any]:
@@ -188,6 +220,8 @@ def _value(name: str, value: object) -> Any:
         return _selector(value)
     if name == "holdout":
         return None if value is None else _holdout(value)
+    if name == "floor":
+        return None if value is None else _floor(value)
     if name == "model_edition":
         return None if value is None else _text(name, value)
     if name == "every_hours" and value is None:
@@ -215,7 +249,7 @@ def _selector(value: object) -> Selector:
         if name == "currency":
             found[name] = None if item is None else _text(path, item)
         elif name.startswith("amount"):
-            found[name] = None if item is None else _whole(path, item)
+            found[name] = None if item is None else _amount(path, item)
         else:
             found[name] = tuple(_text(f"{path}[{at}]", part) for at, part in enumerate(_list(path, item)))
     selector = Selector(**found)
@@ -234,9 +268,28 @@ def _holdout(value: object) -> Holdout:
     return Holdout(share, _text("holdout.policy", value["policy"]))
 
 
+def _floor(value: object) -> Floor:
+    _need(
+        isinstance(value, Mapping) and set(value) == {"attempts", "within_days"},
+        "floor",
+        "needs attempts and within_days",
+    )
+    assert isinstance(value, Mapping)
+    return Floor(_whole("floor.attempts", value["attempts"]), _number("floor.within_days", value["within_days"]))
+
+
+def _check_floor(floor: Floor, policy: Policy) -> None:
+    most = f"must lie in 1..attempts_max ({policy.attempts_max}): more cannot be promised than may be sent"
+    _need(1 <= floor.attempts <= policy.attempts_max, "floor.attempts", most)
+    within = f"must lie in (0, horizon_days ({policy.horizon_days:g})]"
+    _need(0 < floor.within_days <= policy.horizon_days, "floor.within_days", within)
+    gaps = floor.attempts * policy.min_gap_hours / _HOURS_PER_DAY
+    _need(gaps <= floor.within_days, "floor.within_days", f"is too short: min_gap_hours needs {gaps:g} days for them")
+
+
 def _check(policy: Policy) -> None:
     _need(policy.kind in KINDS, "kind", f"must be one of {', '.join(KINDS)}")
-    _need(policy.version >= 1, "version", "must be >= 1")
+    _need(1 <= policy.version <= _VERSION_MAX, "version", f"must be >= 1 and <= {_VERSION_MAX}")
     cap = f"must lie in 0..{_NETWORK_CAP_30_DAYS}: Visa allows {_NETWORK_CAP_30_DAYS} reattempts in 30 days"
     _need(0 <= policy.attempts_max <= _NETWORK_CAP_30_DAYS, "attempts_max", cap)
     _need(0 < policy.horizon_days <= _HORIZON_DAYS_MAX, "horizon_days", f"must lie in (0, {_HORIZON_DAYS_MAX}]")
@@ -256,6 +309,8 @@ def _check(policy: Policy) -> None:
     _need(0 <= policy.gain_min < 1, "gain_min", "must lie in [0, 1)")
     _need(0 <= policy.silent_days <= policy.horizon_days, "silent_days", "must lie in 0..horizon_days")
     _need(0 <= policy.exploration <= 0.2, "exploration", "must lie in 0..0.2")
+    if policy.floor is not None:
+        _check_floor(policy.floor, policy)
 
 
 def _increasing(path: str, values: tuple[float, ...], most: float) -> None:

@@ -6,9 +6,12 @@ Owns: matching selectors. Refuses: a silent guess; when nothing matches, the cal
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from dunwell_retry.planning.model import Case
 from dunwell_retry.policies.document import Policy, Selector
+
+_Default = TypeVar("_Default")
 
 
 def fits(selector: Selector, case: Case) -> bool:
@@ -33,7 +36,7 @@ def _narrowness(policy: Policy) -> int:
     return sum(bool(entry) for entry in lists) + sum(entry is not None for entry in amounts)
 
 
-def select(policies: Sequence[Policy], case: Case, default: Policy) -> Policy:
+def select(policies: Sequence[Policy], case: Case, default: _Default) -> Policy | _Default:
     """Return the policy with the most conditions that fits; the first listed of equals; else the default."""
     fitting = [policy for policy in policies if fits(policy.when, case)]
-    return max(fitting, key=_narrowness, default=default)
+    return max(fitting, key=_narrowness) if fitting else default

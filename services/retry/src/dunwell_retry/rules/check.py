@@ -24,6 +24,8 @@ from dunwell_retry.rules.model import (
 from dunwell_retry.rules.past import RuleInputInvalid
 
 Json = Mapping[str, Any]
+# Amounts are kept in 64 bits.
+_AMOUNT_MAX = 2**63 - 1
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -167,6 +169,8 @@ def _maybe(document: Json, name: str, prefix: str) -> str | None:
 def _integer(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RuleInputInvalid(name, "is not an integer of minor units")
+    if abs(value) > _AMOUNT_MAX:
+        raise RuleInputInvalid(name, "is past 64 bits")
     return value
 
 

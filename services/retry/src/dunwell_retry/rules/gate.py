@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 
 from dunwell_retry.rules import bank_debit, cards_mastercard, cards_other, cards_visa, general, upi
 from dunwell_retry.rules.findings import Asked, verdict
-from dunwell_retry.rules.model import Attempt, PastAttempt, Verdict
-from dunwell_retry.rules.past import Account, account_of, check_attempt, tidy
+from dunwell_retry.rules.model import Attempt, Instrument, PastAttempt, Verdict
+from dunwell_retry.rules.past import Account, account_of, check_attempt, check_past, followed, tidy
 from dunwell_retry.rules.rulebook import RuleData, default
 
 Family = Callable[[Asked], None]
@@ -42,7 +42,17 @@ class Gate:
     def __init__(self, history: Sequence[PastAttempt], data: RuleData | None = None) -> None:
         self._entries = tidy(history)
         self._data = data or default()
-        self._accounts: dict[tuple[object, str], Account] = {}
+        self._accounts: dict[tuple[Instrument, str], Account] = {}
+
+    def after(self, past: PastAttempt) -> Gate:
+        """Return the gate over the history and one more attempt; a later one costs no second look at all the others."""
+        check_past(past, len(self._entries))
+        if self._entries and past.at <= self._entries[-1].at:
+            return Gate((*self._entries, past), self._data)
+        following = Gate.__new__(Gate)
+        following._entries, following._data = (*self._entries, past), self._data
+        following._accounts = {key: followed(account, past, *key) for key, account in self._accounts.items()}
+        return following
 
     def allow(self, attempt: Attempt) -> Verdict:
         """Return the verdict on an attempt; RuleInputInvalid naming the field that cannot be judged."""

@@ -61,10 +61,7 @@ def _check_instant(at: datetime, name: str) -> None:
 def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
     """Return the history oldest first, each attempt once; RuleInputInvalid naming the entry that cannot be."""
     for index, past in enumerate(history):
-        if type(past.amount_minor) is not int or past.amount_minor <= 0 or past.currency not in EXPONENTS:
-            _check_money(past.amount_minor, past.currency, f"history[{index}].")
-        if past.at.tzinfo is not UTC:
-            _check_instant(past.at, f"history[{index}].at")
+        check_past(past, index)
     if len(history) < 2:
         return tuple(history)
     ordered = sorted(history, key=_instant_of)
@@ -73,6 +70,14 @@ def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
     # Equal attempts are equal whatever zone their instant is written in. Ties are broken by content, so that the
     # order of the input never shows.
     return tuple(sorted(dict.fromkeys(history), key=_order))
+
+
+def check_past(past: PastAttempt, index: int) -> None:
+    """Return when an entry of the history can be judged; RuleInputInvalid naming the field otherwise."""
+    if type(past.amount_minor) is not int or past.amount_minor <= 0 or past.currency not in EXPONENTS:
+        _check_money(past.amount_minor, past.currency, f"history[{index}].")
+    if past.at.tzinfo is not UTC:
+        _check_instant(past.at, f"history[{index}].at")
 
 
 def _instant_of(past: PastAttempt) -> datetime:
@@ -175,6 +180,25 @@ def account_of(entries: tuple[PastAttempt, ...], instrument: Instrument, gateway
         declines=tuple(each for each in mine if not each.approved),
         hard=tuple((each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard),
         unknown=tuple(each.past for each in refusals if not each.meaning.rows),
+    )
+
+
+def followed(account: Account, past: PastAttempt, instrument: Instrument, gateway: str) -> Account:
+    """Return an account after one more attempt, later than all it holds: what `account_of` would make of all."""
+    if not concerns(instrument, past):
+        return account
+    entries = (*account.entries, past)
+    if past.approved:
+        return Account(entries, (), (), account.declines, (), ())
+    refusal = _refusal(past, gateway, instrument)
+    meaning = refusal.meaning
+    return Account(
+        entries,
+        (*account.refusals, refusal),
+        (*account.times, past.at),
+        (*account.declines, past),
+        (*account.hard, *((refusal, row) for row in meaning.rows if row.hard)) if meaning.hard else account.hard,
+        account.unknown if meaning.rows else (*account.unknown, past),
     )
 
 

@@ -42,7 +42,8 @@ def read_json(body: bytes) -> dict[str, Any]:
         Unreadable: Not UTF-8, not an object, deeper than DEPTH_MAX, a key twice, NaN, or text no database holds.
     """
     try:
-        parsed = _DECODER.decode(body.decode("utf-8"))
+        told = body.decode("utf-8")
+        parsed = _DECODER.decode(told)
     except Unreadable:
         raise
     except RecursionError:
@@ -51,27 +52,41 @@ def read_json(body: bytes) -> dict[str, Any]:
         raise Unreadable(f"not JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise Unreadable("the body is not a JSON object")
-    _refuse_deep_and_broken(parsed)
+    # Fewer brackets than levels allowed cannot be too deep.
+    if told.count("{") + told.count("[") > DEPTH_MAX:
+        _refuse_deep(parsed)
+    # What no database holds can only come by an escape: plain text is UTF-8 and has no control characters.
+    if "\\u" in told:
+        _refuse_broken(parsed)
     return parsed
 
 
-def _refuse_deep_and_broken(root: Any) -> None:
+def _refuse_deep(root: Any) -> None:
     level: list[Any] = [root]
     depth = 0
     while level:
         depth += 1
-        if depth > DEPTH_MAX + 1:
+        if depth > DEPTH_MAX:
             raise Unreadable(f"nested deeper than {DEPTH_MAX}")
-        below: list[Any] = []
-        for node in level:
-            if isinstance(node, dict):
-                below.extend(node.values())
-                below.extend(node)
-            elif isinstance(node, list):
-                below.extend(node)
-            elif isinstance(node, str):
-                _refuse_broken_text(node)
-        level = below
+        level = [
+            below
+            for node in level
+            for below in (node.values() if isinstance(node, dict) else node)
+            if isinstance(below, dict | list)
+        ]
+
+
+def _refuse_broken(root: Any) -> None:
+    left: list[Any] = [root]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            left.extend(node.values())
+            left.extend(node)
+        elif isinstance(node, list):
+            left.extend(node)
+        elif isinstance(node, str):
+            _refuse_broken_text(node)
 
 
 def _refuse_broken_text(text: str) -> None:

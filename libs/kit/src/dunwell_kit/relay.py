@@ -22,6 +22,7 @@ from dunwell_kit.database import Database, Row, Tx, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
+from dunwell_kit.sending import Outgoing, send_all
 from dunwell_kit.settings import KitSettings
 from dunwell_kit.waiting import announced
 
@@ -120,28 +121,25 @@ class Relay:
 
     async def _send(self, rows: Sequence[Row]) -> None:
         failpoint("relay.before_send")
-        links = [tracing.context_of(json.loads(r["headers"]).get("traceparent", "")) for r in rows[: tracing.LINKS_MAX]]
+        records = [
+            Outgoing(
+                row["topic"],
+                row["agg_key"].encode(),
+                bytes(row["payload"]) if row["payload"] is not None else None,
+                json.loads(row["headers"]),
+            )
+            for row in rows
+        ]
+        origins = [record.headers.get("traceparent", "") for record in records]
+        links = [tracing.context_of(origin) for origin in origins if tracing.sampled(origin)]
         with tracing.span(
             f"send {rows[0]['topic']}",
             SpanKind.CLIENT,
             root=True,
-            links=links,
+            links=links[: tracing.LINKS_MAX],
             attributes={tracing.SYSTEM: "kafka", tracing.DESTINATION: rows[0]["topic"], tracing.BATCH_COUNT: len(rows)},
         ):
-            futures = [
-                await self._producer.send(
-                    row["topic"],
-                    bytes(row["payload"]) if row["payload"] is not None else None,
-                    key=row["agg_key"].encode(),
-                    headers=[(name, value.encode()) for name, value in json.loads(row["headers"]).items()],
-                )
-                for row in rows
-            ]
-            _, late = await asyncio.wait(futures, timeout=SEND_DEADLINE_SECONDS)
-        if late:
-            raise Unavailable(f"Kafka did not acknowledge {len(late)} records within {SEND_DEADLINE_SECONDS} s")
-        for future in futures:
-            future.result()
+            await send_all(self._producer, records, SEND_DEADLINE_SECONDS)
         failpoint("relay.after_send")
         metrics.PUBLISHED.inc(len(rows))
         metrics.OUTBOX_WINDOW.observe(len(rows))

@@ -7,6 +7,9 @@ from random import Random
 import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.partitioner import DefaultPartitioner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.envelope import decode, envelope_of
@@ -15,7 +18,8 @@ from dunwell_kit.database import Database, Tx
 from dunwell_kit.failpoints import FailpointHit, arm
 from dunwell_kit.kafka import started
 from dunwell_kit.relay import Relay
-from dunwell_kit.testing import Tail, running, settings_of, tail, wait_until
+from dunwell_kit.sending import partition_of
+from dunwell_kit.testing import Tail, kafka_producer, running, settings_of, tail, wait_until
 
 pytestmark = pytest.mark.integration
 TOPIC = "dunwell.ingest.payment.v1"
@@ -275,3 +279,25 @@ async def test_a_deadlock_is_run_again(kit_database: Database) -> None:
     )
     assert sorted([len(one), len(other)]) == [1, 2]
     assert {row["what"] for row in await kit_database.read("SELECT what FROM seen")} == {"xx"}
+
+
+async def test_a_window_larger_than_a_batch_keeps_its_order_and_its_partition(
+    kit_database: Database, relay: Relay, catalogue_on_kafka: str, tenant: str
+) -> None:
+    key = f"{tenant}:large"
+    # 450 records of some 900 bytes are three batches of 128 KiB, and fit one window.
+    payers = [f"{number:04}" + "x" * 600 for number in range(450)]
+    await emit(kit_database, key, *payers)
+    async with tail(catalogue_on_kafka, TOPIC) as log:
+        async with running(relay):
+            records = await until_published(log, tenant, len(payers))
+        async with kafka_producer(catalogue_on_kafka) as plain:
+            sent = await plain.send_and_wait(TOPIC, b"", key=key.encode())
+    assert [payer_of(record) for record in records] == payers
+    assert {record.partition for record in records} == {sent.partition}
+
+
+@given(st.binary(min_size=1, max_size=40), st.integers(1, 64))
+def test_a_key_goes_where_every_client_sends_it(key: bytes, count: int) -> None:
+    everyone = list(range(count))
+    assert partition_of(key, count) == partition_of(key, count) == DefaultPartitioner()(key, everyone, everyone)

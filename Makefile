@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export DUNWELL_CACHE_DIR ?= $(CURDIR)/var/cache
 PACKAGES := $(shell cat tools/packages.txt)
 
-.PHONY: help setup demo test unit integration e2e up down lint format generate backtest clean
+.PHONY: help setup demo test unit integration e2e up down lint format generate reference backtest bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -55,8 +55,14 @@ format: setup ## Format the code
 generate: setup ## Regenerate code from proto/
 	@$(PY) tools/generate.py
 
+reference: setup ## Regenerate docs/reference from the code
+	@$(PY) tools/reference.py
+
+bench: setup ## Paired measurements on real Kafka and Postgres, about five minutes; JSON in var/bench
+	@$(PY) -m bench
+
 backtest: setup ## Compare policies on all worlds (long); writes docs/reference/backtest.md
 	@OPENBLAS_NUM_THREADS=1 $(PY) -c "from dunwell_retry.backtest.command import main; main(['reference', '--jobs', '2'])"
 
 clean: ## Remove what runs left behind (never the environment)
-	@rm -rf var/demo var/up var/test
+	@rm -rf var/demo var/up var/test var/bench

@@ -7,7 +7,7 @@ step() { printf '%-28s' "$1"; shift; if out=$("$@" 2>&1); then echo ok; else ech
 step "ruff format" $bin/ruff format --check -q .
 step "ruff" $bin/ruff check -q .
 step "mypy" $bin/mypy $(sed 's,$,/src,' tools/packages.txt)
-step "mypy of the tools" env MYPYPATH=. $bin/mypy --namespace-packages --explicit-package-bases deploy/gates deploy/compose/connect_sandbox.py tools/deploy_tools.py tools/reference.py
+step "mypy of the tools" env MYPYPATH=. $bin/mypy --namespace-packages --explicit-package-bases deploy/gates deploy/compose/connect_sandbox.py tools/deploy_tools.py tools/reference.py bench
 step "reference pages" $bin/python tools/reference.py --check
 step "generated code" $bin/python tools/generate.py --check
 step "buf lint" $bin/buf lint proto

@@ -53,6 +53,10 @@ class Envelope:
 
     def headers(self) -> list[tuple[str, bytes]]:
         """Return the record's headers; empty attributes are left out."""
+        return [(name, value.encode()) for name, value in self.attributes().items()]
+
+    def attributes(self) -> dict[str, str]:
+        """Return the headers as text; empty ones are left out."""
         pairs = {
             "ce_specversion": SPEC_VERSION,
             "ce_id": self.id,
@@ -70,7 +74,7 @@ class Envelope:
             "ce_traceparent": self.traceparent,
             **self.extra,
         }
-        return [(name, value.encode()) for name, value in pairs.items() if value]
+        return {name: value for name, value in pairs.items() if value}
 
 
 def envelope_of(headers: Iterable[tuple[str, bytes]]) -> Envelope:

@@ -241,6 +241,9 @@ class Consumer(ConsumerRebalanceListener):
     async def _handle(self, tx: Tx, item: Received) -> None:
         envelope = item.envelope
         tx.caused_by(envelope.id, envelope.correlation_id)
+        if not tracing.followed(envelope.traceparent):
+            await self._handlers[envelope.type](tx, item)
+            return
         with tracing.continuing(
             f"process {item.topic}",
             SpanKind.CONSUMER,

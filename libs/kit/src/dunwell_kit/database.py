@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dunwell_contracts.catalogue import carried_message
-from dunwell_contracts.envelope import Envelope
+from dunwell_contracts.envelope import SEQUENCE_WIDTH, Envelope
 from dunwell_kit import tracing
 from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
@@ -274,8 +274,8 @@ class Tx:
 
 
 def _sequenced(envelope: Envelope, version: int) -> dict[str, str]:
-    headers = {name: value.decode() for name, value in envelope.headers()}
-    headers["ce_sequence"] = str(version).zfill(20)
+    headers = envelope.attributes()
+    headers["ce_sequence"] = str(version).zfill(SEQUENCE_WIDTH)
     return headers
 
 

@@ -85,6 +85,11 @@ def sampled(traceparent: str) -> bool:
     return len(traceparent) == 55 and traceparent[-1] in "13579bdf"
 
 
+def followed(traceparent: str) -> bool:
+    """True when a span that follows this context would be recorded; asked before any work for one is done."""
+    return _enabled and sampled(traceparent)
+
+
 def context_of(traceparent: str, tracestate: str = "") -> SpanContext | None:
     """Read a remote span context; None when there is none or it cannot be read."""
     parts = traceparent.split("-")
@@ -155,7 +160,7 @@ def continuing(
     Args:
         also: Further contexts that led here; the span is linked to those that are sampled.
     """
-    if not _enabled or not sampled(traceparent):
+    if not followed(traceparent):
         yield trace.INVALID_SPAN
         return
     origin = context_of(traceparent)

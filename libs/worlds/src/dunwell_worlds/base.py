@@ -95,6 +95,9 @@ class BaseWorld:
         self._last_payday = table
         self._take(people)
         self._live: dict[int, _Live] = {}
+        self._prefix = f"in_{seed}"
+        # The invoice that was asked about last: calls about one invoice mostly follow each other.
+        self._asked, self._asked_index = "", -1
 
     def _take(self, people: Population) -> None:
         """Keep the population as lists: one element is read far faster than from an array."""
@@ -191,7 +194,8 @@ class BaseWorld:
         network = NETWORKS[self._network[index]]
         if live.approved or (live.payer.paid_at is not None and live.payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
-        probability = self._probability(index, second, route, live)
+        local = self._local(index, second)
+        probability = self._probability(index, second, local, route, live)
         if self._reason[index] == BLOCK and route != "stripe" and not live.payer.works(second):
             luck = uniform(self._second_route, index)  # a second processor is accepted once and for all, or never
         else:
@@ -199,7 +203,7 @@ class BaseWorld:
         if luck < probability:
             live.approved = True
             return AttemptResult(True, None, live.log.sent(second, network, None, None))
-        decline = self._decline(index, self._refusal_code(index, second), second)
+        decline = self._decline(index, self._refusal_code(index, second, local), second)
         live.payer.saw_refusal(second)
         return AttemptResult(False, decline, live.log.sent(second, network, decline.network_code, decline.advice_code))
 
@@ -208,15 +212,16 @@ class BaseWorld:
         index = self._index(invoice_id)
         second = self._second(at)
         live = self._live.get(index) or self._new(index)
-        return 0.0 if live.approved else self._probability(index, second, route, live)
+        if live.approved:
+            return 0.0
+        return self._probability(index, second, self._local(index, second), route, live)
 
     def hidden_reason(self, invoice_id: str) -> str:
         """Return the true reason of the failure."""
         return REASONS[self._reason[self._index(invoice_id)]]
 
-    def _probability(self, index: int, second: int, route: str, live: _Live) -> float:
+    def _probability(self, index: int, second: int, local: int, route: str, live: _Live) -> float:
         hour = second // HOUR
-        local = self._local(index, second)
         local_hour = local % 86400 // HOUR
         issuer = self._issuer[index]
         if self._issuers.down(issuer, hour):
@@ -261,8 +266,8 @@ class BaseWorld:
         ahead = bisect_right(days[today : today + 40].tolist(), int(days[today]))
         return second + ahead * 86400.0
 
-    def _refusal_code(self, index: int, second: int) -> str:
-        local_hour = self._local(index, second) % 86400 // HOUR
+    def _refusal_code(self, index: int, second: int, local: int) -> str:
+        local_hour = local % 86400 // HOUR
         issuer = self._issuer[index]
         if self._issuers.down(issuer, second // HOUR) or self._issuers.maintained(issuer, local_hour):
             return "91"
@@ -292,10 +297,13 @@ class BaseWorld:
     # Bookkeeping.
 
     def _index(self, invoice_id: str) -> int:
+        if invoice_id == self._asked:
+            return self._asked_index
         prefix, _, tail = invoice_id.rpartition("_")
-        if prefix != f"in_{self.seed}" or not tail.isdecimal() or int(tail) >= self._count:
+        if prefix != self._prefix or not tail.isdecimal() or int(tail) >= self._count:
             raise ValueError(f"this world has no invoice {invoice_id!r}")
-        return int(tail)
+        self._asked, self._asked_index = invoice_id, int(tail)
+        return self._asked_index
 
     def _second(self, at: datetime) -> int:
         if at.tzinfo is None:

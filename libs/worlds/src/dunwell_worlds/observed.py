@@ -30,6 +30,7 @@ class Codes:
         self._drift = key(seed, "code drift")
         self._start = (start - EPOCH).days
         self._rows = parameters.codes
+        self._drifting: dict[int, int] = {}
 
     def code(self, index: int, reason: int, second: int, *, first: bool) -> str:
         """Return the network code of a refusal."""
@@ -39,7 +40,10 @@ class Codes:
 
     def _pick(self, index: int, reason: int, second: int, luck: float) -> str:
         epoch = (second // 86400 - self._start) // DRIFT_DAYS
-        if mixed(self._drift ^ epoch) % len(CODES) == reason and uniform(self._drift, index, epoch) < _DRIFT_SHARE:
+        drifting = self._drifting.get(epoch)
+        if drifting is None:
+            drifting = self._drifting[epoch] = mixed(self._drift ^ epoch) % len(CODES)
+        if drifting == reason and uniform(self._drift, index, epoch) < _DRIFT_SHARE:
             return "05"
         for code, share in self._rows[reason]:
             luck -= share

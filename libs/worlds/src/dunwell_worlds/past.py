@@ -40,19 +40,19 @@ class Past:
     def of(self, invoice: int, declines: tuple[Decline, ...]) -> tuple[PastPayment, ...]:
         """Return one payer's past, oldest first."""
         first, last = self.bounds[invoice], self.bounds[invoice + 1]
-        found = []
+        found: list[PastPayment] = []
+        new, fromtimestamp = object.__new__, datetime.fromtimestamp
         for at, approved, code, amount in zip(
             self.at[first:last], self.approved[first:last], self.code[first:last], self.amount_minor[first:last],
             strict=True,
         ):  # fmt: skip
             # Filled without the frozen type's slow constructor: a world holds millions of these rows.
-            row = object.__new__(PastPayment)
-            row.__dict__.update(
-                at=datetime.fromtimestamp(at, UTC),
-                amount_minor=amount,
-                approved=approved,
-                decline=None if approved else declines[code],
-            )
+            row = new(PastPayment)
+            values = row.__dict__
+            values["at"] = fromtimestamp(at, UTC)
+            values["amount_minor"] = amount
+            values["approved"] = approved
+            values["decline"] = None if approved else declines[code]
             found.append(row)
         return tuple(found)
 

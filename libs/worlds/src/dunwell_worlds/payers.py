@@ -48,6 +48,7 @@ class Payer:
     ended: bool = False
     fixed_at: int | None = None
     paid_at: int | None = None
+    pushed: bool | None = None
     actions: list[PayerAction] = field(default_factory=list)
 
     def _draw(self, concern: str, day: int) -> float:
@@ -127,7 +128,9 @@ class Payer:
     def saw_refusal(self, at: int) -> None:
         """Feel one more refused charge: the banks of three payers in ten push it to their phones."""
         self.advance(at)
-        if uniform(key(self.seed, "push"), self.subject) < 0.3:
+        if self.pushed is None:
+            self.pushed = uniform(key(self.seed, "push"), self.subject) < 0.3
+        if self.pushed:
             self.irritation += 0.2
 
     def works(self, at: int) -> bool:

@@ -111,13 +111,16 @@ class ValidatedWorld:
 
     def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once and check the result."""
-        subject = f"invoice {invoice_id!r}"
-        _aware(at, subject, "at")
+        if at.__class__ is not datetime or at.tzinfo is not UTC:
+            _aware(at, f"invoice {invoice_id!r}", "at")
         self._in_order(invoice_id, at)
         result = self.inner.attempt(invoice_id, at, instrument_id, route, initiator)
-        _need(isinstance(result, AttemptResult), subject, f"attempt returned {type(result).__name__}")
-        _need(not result.approved or result.decline is None, subject, "an approved charge has a decline")
-        _need(type(result.cost_minor_usd) is int and result.cost_minor_usd >= 0, subject, "cost_minor_usd must be >= 0")
+        if not isinstance(result, AttemptResult):
+            raise WorldBroken(f"invoice {invoice_id!r}: attempt returned {type(result).__name__}")
+        if result.approved and result.decline is not None:
+            raise WorldBroken(f"invoice {invoice_id!r}: an approved charge has a decline")
+        if type(result.cost_minor_usd) is not int or result.cost_minor_usd < 0:
+            raise WorldBroken(f"invoice {invoice_id!r}: cost_minor_usd must be >= 0")
         return result
 
     def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:
@@ -128,10 +131,13 @@ class ValidatedWorld:
 
     def payer_actions(self, invoice_id: str, after: datetime, until: datetime) -> Sequence[PayerAction]:
         """Return what the payer does in (after, until], checked for order and bounds."""
-        subject = f"invoice {invoice_id!r}"
-        _aware(after, subject, "after")
-        _aware(until, subject, "until")
+        for at, name in ((after, "after"), (until, "until")):
+            if at.__class__ is not datetime or at.tzinfo is not UTC:
+                _aware(at, f"invoice {invoice_id!r}", name)
         actions = self.inner.payer_actions(invoice_id, after, until)
+        if not actions:
+            return actions
+        subject = f"invoice {invoice_id!r}"
         before = after
         for action in actions:
             _aware(action.at, subject, "payer action's at")

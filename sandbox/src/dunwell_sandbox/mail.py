@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.header import decode_header, make_header
+from email.message import Message
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -26,25 +27,43 @@ def read_message(content: bytes, recipients: list[str]) -> tuple[str, Json]:
 
     `X-Dunwell-Invoices`, `X-Dunwell-Tone` and `X-Dunwell-Kind` say whom it reaches and how it reads.
     """
-    parsed = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
-    plain, rich = parsed.get_body(("plain",)), parsed.get_body(("html",))
-    invoices = [each.strip() for each in str(parsed.get("X-Dunwell-Invoices", "")).split(",")]
-    tone = str(parsed.get("X-Dunwell-Tone", "")).strip().lower()
+    # The old policy reads a header only when it is asked for, which is several times faster.
+    parsed = message_from_bytes(content, policy=policy.compat32)
+    invoices = [each.strip() for each in _header(parsed, "X-Dunwell-Invoices").split(",")]
+    tone = _header(parsed, "X-Dunwell-Tone").lower()
     shown = {
-        "from": str(parsed.get("From", "")),
+        "from": _header(parsed, "From"),
         "to": recipients,
-        "subject": str(parsed.get("Subject", "")),
-        "language": str(parsed.get("Content-Language", "")),
-        "text": plain.get_content() if plain else "",
-        "html": rich.get_content() if rich else "",
+        "subject": _header(parsed, "Subject"),
+        "language": _header(parsed, "Content-Language"),
+        "text": _body(parsed, "text/plain"),
+        "html": _body(parsed, "text/html"),
         "invoices": [each for each in invoices if each],
         "channel": "email",
         "tone": tone if tone in _TONES else "friendly",
-        "kind": str(parsed.get("X-Dunwell-Kind", "")).strip() or "reminder",
+        "kind": _header(parsed, "X-Dunwell-Kind") or "reminder",
     }
-    message_id = str(parsed.get("Message-ID", "")).strip()
+    message_id = _header(parsed, "Message-ID")
     message_id = message_id or f"<{hashlib.sha256(content).hexdigest()[:32]}@no-id.invalid>"
     return message_id, {"message_id": message_id, **shown}
+
+
+def _header(parsed: Message, name: str) -> str:
+    """Return a header decoded and on one line; empty where there is none."""
+    raw = parsed.get(name)
+    if raw is None:
+        return ""
+    return " ".join(str(make_header(decode_header(str(raw)))).split())
+
+
+def _body(parsed: Message, kind: str) -> str:
+    """Return the first part of a media type as text with plain line ends; empty where there is none."""
+    for part in parsed.walk():
+        payload = part.get_payload(decode=True) if part.get_content_type() == kind else None
+        if isinstance(payload, bytes):
+            text = payload.decode(part.get_content_charset("utf-8"), errors="replace")
+            return text.replace("\r\n", "\n")
+    return ""
 
 
 class _Handler:

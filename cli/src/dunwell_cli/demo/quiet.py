@@ -79,7 +79,10 @@ class Quiet:
             busy, print_ = await self._look(now)
             if not busy and print_ == before:
                 return
-            before = print_ if not busy else None
+            # What moved from one store to another during a look is in the other by now: the second look is at once.
+            again, before = not busy and before is None, print_ if not busy else None
+            if again:
+                continue
             if loop.time() > end:
                 raise Unavailable(
                     f"after {self.seconds:g} s the pipeline is still busy: {', '.join(busy) or 'changing'}"

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from babel.dates import format_date
 from babel.numbers import format_currency
-from liquid import Environment, StrictUndefined
+from liquid import BoundTemplate, Environment, StrictUndefined
 
 from dunwell_kit.money import exponent
 from dunwell_notify.model import CaseView, Contact, Step, Tone
@@ -85,6 +85,12 @@ def _sandbox(escape: bool) -> Environment:
     return _Sandbox(undefined=StrictUndefined, autoescape=escape)
 
 
+@cache
+def _parsed(source: str, escape: bool) -> BoundTemplate:
+    """Return a template parsed once: texts are files of ours, so they are few."""
+    return _sandbox(escape).from_string(source)
+
+
 def language_of(wanted: str) -> str:
     """Return the closest language we write: `de-AT` gives `de`, an unknown one English."""
     primary = wanted.replace("_", "-").split("-")[0].lower()
@@ -117,7 +123,7 @@ def render(step: Step, cases: list[CaseView], contact: Contact, brand: Brand) ->
     facts = _facts(cases, contact, brand, language)
 
     def say(source: str, **more: Any) -> str:
-        return str(_sandbox(False).from_string(source).render(**facts, **more))
+        return str(_parsed(source, False).render(**facts, **more))
 
     parts = {
         name: say(text[name]) for name in ("hello", "deadline", "consequence", "contact", "security", "bye", "cta")
@@ -130,9 +136,7 @@ def render(step: Step, cases: list[CaseView], contact: Contact, brand: Brand) ->
         parts["cta"] = parts["advice"] = parts["deadline"] = parts["consequence"] = ""
     elif lead.deadline_at is None:
         parts["deadline"] = parts["consequence"] = ""
-    html = str(
-        _sandbox(True).from_string(_page()).render(**parts, items=items, language=language, pay_url=facts["pay_url"])
-    )
+    html = str(_parsed(_page(), True).render(**parts, items=items, language=language, pay_url=facts["pay_url"]))
     body = _plain(parts, items)
     return Letter(parts["subject"], body, html, language, f"{kind}/{language}", str(text["version"]))
 

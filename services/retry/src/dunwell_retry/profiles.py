@@ -124,5 +124,4 @@ async def remember(tx: Tx, case_id: str, told: PayerTold) -> None:
     case = await store.case_for_update(tx, case_id)
     if case is None:
         return
-    for key, attempt in told.past:
-        await store.log_attempt(tx, case.place, key, attempt, store.FETCHED)
+    await store.log_attempts(tx, case.place, told.past, store.FETCHED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -160,37 +160,52 @@ ON CONFLICT (case_id) DO UPDATE SET amount_minor=excluded.amount_minor, state=ex
   subscription_id=excluded.subscription_id, changed_at=now()"""
 
 
-async def log_attempt(tx: Tx, place: Place, entry_id: str, attempt: PastAttempt, evidence: str) -> bool:
-    """Write an attempt of anybody to the ledger; False when it was there."""
+# Column of the ledger, its type, and where an attempt keeps it.
+_LEDGER: tuple[tuple[str, str, Callable[[PastAttempt], object]], ...] = (
+    ("invoice_id", "text", lambda a: a.invoice_id),
+    ("instrument_id", "text", lambda a: a.instrument_id),
+    ("account_reference", "text", lambda a: a.account_reference),
+    ("token", "text", lambda a: a.token),
+    ("amount_minor", "bigint", lambda a: a.amount_minor),
+    ("currency", "text", lambda a: a.currency),
+    ("initiator", "text", lambda a: a.initiator.value),
+    ("origin", "text", lambda a: a.origin.value),
+    ("at", "timestamptz", lambda a: a.at),
+    ("approved", "boolean", lambda a: a.approved),
+    ("network_code", "text", lambda a: a.network_code),
+    ("advice_code", "text", lambda a: a.advice_code),
+    ("gateway_code", "text", lambda a: a.gateway_code),
+    ("message", "text", lambda a: a.message),
+)
+_LOG_ATTEMPTS = f"""INSERT INTO attempt_ledger (entry_id, tenant_id, gateway, account, payer_id, evidence,
+     {", ".join(name for name, _, _ in _LEDGER)})
+   SELECT entry_id, :t, :g, :a, :payer, :evidence, {", ".join(name for name, _, _ in _LEDGER)}
+   FROM unnest(CAST(:entry_ids AS text[]), {", ".join(f"CAST(:{name} AS {kind}[])" for name, kind, _ in _LEDGER)})
+     AS e(entry_id, {", ".join(name for name, _, _ in _LEDGER)})
+   ON CONFLICT (entry_id) DO NOTHING"""  # noqa: S608 - names of ours
+
+
+async def log_attempts(tx: Tx, place: Place, told: Sequence[tuple[str, PastAttempt]], evidence: str) -> int:
+    """Write a payer's attempts, by entry id, to the ledger; returns how many were not there."""
+    if not told:
+        return 0
+    columns = {name: [value(attempt) for _, attempt in told] for name, _, value in _LEDGER}
     done = await tx.execute(
-        """INSERT INTO attempt_ledger (entry_id, tenant_id, gateway, account, payer_id, invoice_id, instrument_id,
-             account_reference, token, amount_minor, currency, initiator, origin, at, approved, network_code, advice_code,
-             gateway_code, message, evidence)
-           VALUES (:id, :t, :g, :a, :payer, :invoice, :instrument, :reference, :token, :amount, :currency, :initiator,
-             :origin, :at, :approved, :network, :advice, :gateway_code, :message, :evidence)
-           ON CONFLICT (entry_id) DO NOTHING""",
-        id=entry_id,
+        _LOG_ATTEMPTS,
         t=place.tenant_id,
         g=place.gateway,
         a=place.account,
         payer=place.payer_id,
-        invoice=attempt.invoice_id,
-        instrument=attempt.instrument_id,
-        reference=attempt.account_reference,
-        token=attempt.token,
-        amount=attempt.amount_minor,
-        currency=attempt.currency,
-        initiator=attempt.initiator.value,
-        origin=attempt.origin.value,
-        at=attempt.at,
-        approved=attempt.approved,
-        network=attempt.network_code,
-        advice=attempt.advice_code,
-        gateway_code=attempt.gateway_code,
-        message=attempt.message,
         evidence=evidence,
+        entry_ids=[entry_id for entry_id, _ in told],
+        **columns,
     )
-    return bool(done.rowcount)
+    return done.rowcount
+
+
+async def log_attempt(tx: Tx, place: Place, entry_id: str, attempt: PastAttempt, evidence: str) -> bool:
+    """Write an attempt of anybody to the ledger; False when it was there."""
+    return bool(await log_attempts(tx, place, [(entry_id, attempt)], evidence))
 
 
 async def only_fetched(tx: Tx, entry_id: str) -> bool:

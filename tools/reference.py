@@ -22,9 +22,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from dunwell_contracts.catalogue import Topic, topics
 from dunwell_kit import metrics
-from dunwell_kit.migrate import SERVICES
 from dunwell_kit.run import runtime_of
-from dunwell_kit.settings import Environment
+from dunwell_kit.settings import SERVICES, Environment
 from dunwell_retry.machines import attempt, case
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.gates import programs
-from dunwell_kit.migrate import SERVICES
 from dunwell_kit.run import HARD_EXIT_SECONDS
+from dunwell_kit.settings import SERVICES
 
 Document = dict[str, Any]
 SECRET = re.compile(r"SECRET|PASSWORD|API_KEY|DATABASE_URL|_DSN")

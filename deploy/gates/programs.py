@@ -20,9 +20,8 @@ import typer
 
 from dunwell_cli.main import app
 from dunwell_kit.errors import Misconfigured
-from dunwell_kit.migrate import SERVICES
 from dunwell_kit.run import runtime_of
-from dunwell_kit.settings import Environment, kit_settings
+from dunwell_kit.settings import SERVICES, Environment, kit_settings
 from dunwell_sandbox.settings import sandbox_settings
 
 # What a start needs before a service's own settings are asked; never connected to.

@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from deploy.gates import binaries, manifests
-from dunwell_kit.migrate import SERVICES
-from dunwell_kit.settings import PORTS
+from dunwell_kit.settings import PORTS, SERVICES
 
 Document = dict[str, Any]
 # A Helm built from its module knows no newer version of Kubernetes by itself than 1.20.

@@ -14,8 +14,7 @@ import yaml
 
 from deploy.gates import compose
 from dunwell_cli.fleet import SANDBOX_PORT, SMTP_PORT
-from dunwell_kit.migrate import SERVICES
-from dunwell_kit.settings import PORTS
+from dunwell_kit.settings import PORTS, SERVICES
 from dunwell_stack.choice import KAFKA_PORT, POSTGRES_PORT
 from dunwell_stack.jars import KAFKA_VERSION
 

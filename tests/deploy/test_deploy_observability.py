@@ -115,7 +115,6 @@ def test_dashboards_name_what_the_code_exports(root: Path, folder: Path) -> None
     [
         ("rate(dunwell_charge_total[5m])", "dunwell_charge_total is no metric of ours"),
         ("dunwell_outbox_window_rows > 3", "dunwell_outbox_window_rows is no metric of ours"),
-        ("dunwell_consumer_lag_seconds > 3", "dunwell_consumer_lag_seconds is never recorded"),
         ('dunwell_charges_total{result="approved"}', "dunwell_charges_total has no label result"),
         ('dunwell_timer_lateness_seconds_bucket{le="30"}', "dunwell_timer_lateness_seconds_bucket has no bucket 30"),
         ("sum by (tenant) (dunwell_parked_keys)", "no metric here has the label tenant"),
@@ -123,6 +122,13 @@ def test_dashboards_name_what_the_code_exports(root: Path, folder: Path) -> None
 )
 def test_a_name_that_is_not_ours_bites(expression: str, finding: str, root: Path) -> None:
     assert list(observability.findings(expression, root)) == [finding]
+
+
+def test_a_metric_that_nobody_records_bites(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = observability.recorded(root)
+    monkeypatch.setattr(observability, "recorded", lambda _: told - {"LAG_SECONDS"})
+    expression = "dunwell_consumer_lag_seconds > 3"
+    assert list(observability.findings(expression, root)) == ["dunwell_consumer_lag_seconds is never recorded"]
 
 
 def test_what_is_right_is_left_alone(root: Path) -> None:

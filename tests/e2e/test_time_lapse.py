@@ -10,7 +10,7 @@ import pytest
 from dunwell_cli.demo.driver import Lapse
 from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
 from dunwell_cli.fleet import Fleet
-from dunwell_kit.migrate import SERVICES
+from dunwell_kit.settings import SERVICES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from dunwell_contracts.catalogue import topics
-from dunwell_kit.migrate import SERVICES
-from dunwell_kit.settings import PORTS
+from dunwell_kit.settings import PORTS, SERVICES
 
 
 def packages(root: Path) -> list[str]:

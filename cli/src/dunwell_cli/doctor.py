@@ -12,11 +12,11 @@ import asyncpg
 import httpx
 import typer
 
-from dunwell_cli import hold
 from dunwell_cli.invariants import broken, verdict
 from dunwell_cli.output import Json, console, service_url, show
+from dunwell_cli.upstate import read_state
 from dunwell_kit.clock import clock_from_environment
-from dunwell_kit.migrate import SERVICES
+from dunwell_kit.settings import SERVICES
 
 
 class _Databases:
@@ -32,7 +32,7 @@ class _Databases:
 
 def doctor(as_json: Json = False) -> None:
     """Say what is running, what is missing, and whether every invariant holds; exit status 1 if anything is wrong."""
-    state = hold.read_state(Path(os.environ.get("DUNWELL_VAR_DIR", "var")).resolve() / "up")
+    state = read_state(Path(os.environ.get("DUNWELL_VAR_DIR", "var")).resolve() / "up")
     dsn = os.environ.get("DUNWELL_POSTGRES_DSN") or str(state.get("postgres", ""))
     rows = [_service(service) for service in SERVICES]
     rows.append(_kafka(os.environ.get("DUNWELL_KAFKA_BOOTSTRAP") or str(state.get("kafka", ""))))

@@ -23,8 +23,8 @@ import httpx
 from dunwell_kit.clock import CLOCK_FILE_VARIABLE
 from dunwell_kit.http import gateway_client
 from dunwell_kit.kafka import ensure_topics
-from dunwell_kit.migrate import SERVICES, provision_all
-from dunwell_kit.settings import PORTS
+from dunwell_kit.migrate import provision_all
+from dunwell_kit.settings import PORTS, SERVICES
 from dunwell_stack import ZIPKIN_PORT, Stack, Supervisor, Zipkin, wait_http_ready
 
 SANDBOX_PORT = 12111

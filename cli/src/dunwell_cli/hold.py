@@ -1,53 +1,19 @@
 """Holding what `dunwell up` started, in the background, until SIGTERM.
 
-Owns: the state file that says what runs where. Refuses: to outlive its fleet; a part that cannot start ends all.
+Owns: the process that holds. Refuses: to outlive its fleet; a part that cannot start ends all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from dunwell_cli.fleet import Fleet, FleetOptions
+from dunwell_cli.upstate import state_file, write_state
 from dunwell_kit.errors import DunwellError
 from dunwell_stack import StackUnavailable
-
-
-def state_file(data_dir: Path) -> Path:
-    """Return where the state of `up` is kept."""
-    return data_dir / "state.json"
-
-
-def read_state(data_dir: Path) -> dict[str, Any]:
-    """Return the state of `up`; empty when nothing is up."""
-    path = state_file(data_dir)
-    if not path.exists():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def alive(pid: int) -> bool:
-    """True when a process of ours with that id exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def write_state(data_dir: Path, **values: Any) -> None:
-    """Write the state in one step, so that nobody reads half of it."""
-    path = state_file(data_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"pid": os.getpid(), **values}), encoding="utf-8")
-    fresh.replace(path)
 
 
 async def hold(data_dir: Path, fresh: bool, traces: bool) -> None:

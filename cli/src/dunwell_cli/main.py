@@ -13,15 +13,10 @@ from typing import Annotated
 
 import typer
 
-from dunwell_cli import books, doctor, events, hold, platform, policies, rules
-from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
-from dunwell_cli.demo.show import summary
+from dunwell_cli import books, doctor, events, platform, policies, rules, upstate
 from dunwell_cli.output import Json, console, errors, fail, guarded, show
 from dunwell_kit.errors import DunwellError
-from dunwell_kit.kafka import ensure_topics
-from dunwell_kit.migrate import provision_all
 from dunwell_retry.backtest import command as backtest
-from dunwell_stack import StackUnavailable
 
 app = typer.Typer(
     help="Dunwell recovers failed and overdue payments.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -58,6 +53,11 @@ def demo(
 
     Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks.
     """
+    # Loaded here: what starts services and migrates takes longer to load than most commands to run.
+    from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
+    from dunwell_cli.demo.show import summary
+    from dunwell_stack import StackUnavailable
+
     options = DemoOptions(data_dir=(VAR / "demo").resolve(), seed=seed, invoices=invoices, days=days, policy=policy)
     try:
         result = asyncio.run(run_demo(options, live=console.is_terminal and not as_json))
@@ -85,11 +85,11 @@ def up(
 ) -> None:
     """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy."""
     data_dir = (VAR / "up").resolve()
-    state = hold.read_state(data_dir)
-    if state and hold.alive(state["pid"]) and state["state"] == "up":
+    state = upstate.read_state(data_dir)
+    if state and upstate.alive(state["pid"]) and state["state"] == "up":
         _tell_up(state)
         return
-    hold.state_file(data_dir).unlink(missing_ok=True)
+    upstate.state_file(data_dir).unlink(missing_ok=True)
     data_dir.mkdir(parents=True, exist_ok=True)
     log = (data_dir / "hold.log").open("wb")
     command = [sys.executable, "-m", "dunwell_cli.hold", str(data_dir)]
@@ -105,7 +105,7 @@ def up(
 def _wait_up(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, object]:
     end = time.monotonic() + UP_SECONDS
     while time.monotonic() < end:
-        state = hold.read_state(data_dir)
+        state = upstate.read_state(data_dir)
         if state.get("state") in ("up", "failed") or process.poll() is not None:
             return state
         time.sleep(0.2)
@@ -129,16 +129,16 @@ def _tell_up(state: dict[str, object]) -> None:
 def down() -> None:
     """Stop what `dunwell up` started."""
     data_dir = (VAR / "up").resolve()
-    state = hold.read_state(data_dir)
-    if not state or not hold.alive(state["pid"]):
-        hold.state_file(data_dir).unlink(missing_ok=True)
+    state = upstate.read_state(data_dir)
+    if not state or not upstate.alive(state["pid"]):
+        upstate.state_file(data_dir).unlink(missing_ok=True)
         console.print("nothing is up")
         return
     os.kill(state["pid"], signal.SIGTERM)
     end = time.monotonic() + 60
-    while hold.alive(state["pid"]) and time.monotonic() < end:
+    while upstate.alive(state["pid"]) and time.monotonic() < end:
         time.sleep(0.1)
-    hold.state_file(data_dir).unlink(missing_ok=True)
+    upstate.state_file(data_dir).unlink(missing_ok=True)
     console.print("stopped")
 
 
@@ -157,6 +157,8 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Create databases and roles where they are missing and run every service's migrations."""
+    from dunwell_kit.migrate import provision_all
+
     urls = asyncio.run(provision_all(admin_url, password or None))
     show(urls if as_json or not password else sorted(urls), True)
 
@@ -169,5 +171,7 @@ def init_topics(
     replication: Annotated[int, typer.Option(min=1, max=5)] = 1,
 ) -> None:
     """Create the catalogue's topics and their dead-letter topics where they are missing."""
+    from dunwell_kit.kafka import ensure_topics
+
     made = asyncio.run(ensure_topics(bootstrap, production=production, replication=replication))
     console.print(f"{len(made)} topics created" if made else "all topics are there")

@@ -72,8 +72,11 @@ def show(data: Any, as_json: bool, columns: Mapping[str, str] | None = None, tit
         console.print(f"[dim]nothing to show{f' in {title}' if title else ''}[/]")
         return
     table = Table(title=title or None, header_style="bold", title_justify="left")
-    for heading in columns.values():
-        table.add_column(heading)
+    first, *others = columns
+    # Ids stand first and are copied into the next command: they are never cut.
+    table.add_column(columns[first], no_wrap=True, min_width=max(len(_cell(row.get(first))) for row in rows))
+    for field in others:
+        table.add_column(columns[field])
     for row in rows:
         table.add_row(*(_cell(row.get(field)) for field in columns))
     console.print(table)

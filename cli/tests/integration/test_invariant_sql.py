@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from dunwell_cli.invariants import checks
-from dunwell_kit.migrate import SERVICES
+from dunwell_kit.settings import SERVICES
 from dunwell_kit.testing import migrated
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,7 @@ _CSS = """
 :root{--ink:#1b2430;--soft:#5b6675;--line:#dfe4ea;--good:#0f7b55;--bad:#b3261e;--blue:#2457c5}
 *{box-sizing:border-box}body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:#f5f6f8}
 main{max-width:1080px;margin:0 auto;padding:32px 24px}h1{font-size:30px;margin:0 0 4px}h2{font-size:18px;margin:0 0 12px}
-p.lead{color:var(--soft);margin:0 0 24px}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:16px}
+p.lead{color:var(--soft);margin:0 0 24px}.tiles{display:grid;grid-template-columns:repeat(3,1fr);gap:16px}
 .tile,.card{background:#fff;border:1px solid var(--line);border-radius:12px;padding:16px 20px}
 .tile b{display:block;font-size:28px}.tile span{color:var(--soft)}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:16px;margin-top:16px}
 svg{width:100%;height:auto}text{font:12px system-ui,sans-serif;fill:var(--soft)}table{border-collapse:collapse;width:100%;font-size:14px}

@@ -19,7 +19,7 @@ from dunwell_cli.demo.quiet import Quiet
 from dunwell_cli.fleet import Fleet, FleetOptions
 from dunwell_cli.output import console, errors
 from dunwell_kit.clock import ClockWriter, monotonic
-from dunwell_kit.migrate import SERVICES
+from dunwell_kit.settings import SERVICES
 
 # The virtual campaign starts on a fixed day, so that equal seeds meet equal paydays and holidays.
 STARTS_AT = datetime(2026, 1, 5, tzinfo=UTC)

@@ -21,13 +21,13 @@ from sqlalchemy.util import await_only
 
 from dunwell_kit.database import SHARD_COUNT, asyncpg_url
 from dunwell_kit.errors import Unavailable
+from dunwell_kit.settings import SERVICES
 
 MIGRATOR = "dunwell_migrator"
 # The outbox's shards are rows, made at migration; a new one starts before the first transaction a database can
 # have (3), so that it misses nothing that was written before it existed.
 SHARDS = """INSERT INTO outbox_cursor (shard, lo) SELECT s, '3:3:' FROM generate_series(0, CAST(:last AS int)) s
             ON CONFLICT DO NOTHING"""
-SERVICES = ("ingest", "retry", "notify", "ledger", "analytics")
 
 
 def database_url(admin_url: str, database: str, user: str, password: str) -> str:

@@ -16,6 +16,7 @@ from dunwell_kit.errors import Misconfigured
 ROLES = ("api", "consumer", "timers", "effects", "relay")
 # Documented local ports; each service's can be overridden by its own variable.
 PORTS = {"ingest": 18081, "retry": 18082, "notify": 18083, "ledger": 18084, "analytics": 18085}
+SERVICES = tuple(PORTS)
 
 
 class Environment:

@@ -169,10 +169,11 @@ class BaseWorld:
         return self._decline(index, code, self._failed[index])
 
     def _decline(self, index: int, code: str, second: int) -> Decline:
-        clear = self._latents.clear[index]
-        if self._reason[index] == NSF and not self._line[index]:
+        clear, network, reason = self._latents.clear[index], NETWORKS[self._network[index]], self._reason[index]
+        # Only Mastercard's advice on missing funds tells of the next pay day.
+        if reason == NSF and network == "mastercard" and code == "51" and not self._line[index]:
             clear = self._next_payday(index, second)
-        return self._codes.decline(index, code, NETWORKS[self._network[index]], self._reason[index], second, clear)
+        return self._codes.decline(index, code, network, reason, second, clear)
 
     # What banks answer.
 

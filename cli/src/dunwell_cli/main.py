@@ -82,12 +82,13 @@ def up(
     traces: Annotated[
         bool, typer.Option(envvar="DUNWELL_TRACES", help="Start a trace viewer too (Zipkin; 131 MB, once).")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy."""
     data_dir = (VAR / "up").resolve()
     state = upstate.read_state(data_dir)
     if state and upstate.alive(state["pid"]) and state["state"] == "up":
-        _tell_up(state)
+        _tell_up(state, as_json)
         return
     upstate.state_file(data_dir).unlink(missing_ok=True)
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,7 @@ def up(
         state = _wait_up(data_dir, process)
     if state.get("state") != "up":
         fail(f"{state.get('doing', 'it ended while starting')}; logs are in {data_dir}")
-    _tell_up(state)
+    _tell_up(state, as_json)
 
 
 def _wait_up(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, object]:
@@ -113,7 +114,10 @@ def _wait_up(data_dir: Path, process: subprocess.Popen[bytes]) -> dict[str, obje
     return {"state": "failed", "doing": f"not healthy after {UP_SECONDS} s"}
 
 
-def _tell_up(state: dict[str, object]) -> None:
+def _tell_up(state: dict[str, object], as_json: bool) -> None:
+    if as_json:
+        show(state, True)
+        return
     console.print("[bold green]everything is up[/]")
     console.print(f"  Kafka {state['kafka']}   Postgres {state['postgres']}", highlight=False)
     for name, url in dict(state["urls"]).items():  # type: ignore[call-overload]
@@ -126,20 +130,21 @@ def _tell_up(state: dict[str, object]) -> None:
 
 
 @app.command()
-def down() -> None:
+def down(as_json: Json = False) -> None:
     """Stop what `dunwell up` started."""
     data_dir = (VAR / "up").resolve()
     state = upstate.read_state(data_dir)
-    if not state or not upstate.alive(state["pid"]):
-        upstate.state_file(data_dir).unlink(missing_ok=True)
-        console.print("nothing is up")
-        return
-    os.kill(state["pid"], signal.SIGTERM)
-    end = time.monotonic() + 60
-    while upstate.alive(state["pid"]) and time.monotonic() < end:
-        time.sleep(0.1)
+    was_up = bool(state) and upstate.alive(state["pid"])
+    if was_up:
+        os.kill(state["pid"], signal.SIGTERM)
+        end = time.monotonic() + 60
+        while upstate.alive(state["pid"]) and time.monotonic() < end:
+            time.sleep(0.1)
     upstate.state_file(data_dir).unlink(missing_ok=True)
-    console.print("stopped")
+    if as_json:
+        show({"stopped": was_up}, True)
+    else:
+        console.print("stopped" if was_up else "nothing is up")
 
 
 @app.command()
@@ -168,10 +173,14 @@ def migrate(
 def init_topics(
     bootstrap: Annotated[str, typer.Option(envvar="DUNWELL_KAFKA_BOOTSTRAP", help="Kafka's address.")],
     production: Annotated[bool, typer.Option(help="24 partitions instead of 6.")] = False,
-    replication: Annotated[int, typer.Option(min=1, max=5)] = 1,
+    replication: Annotated[int, typer.Option(min=1, max=5, help="Copies of each partition.")] = 1,
+    as_json: Json = False,
 ) -> None:
     """Create the catalogue's topics and their dead-letter topics where they are missing."""
     from dunwell_kit.kafka import ensure_topics
 
     made = asyncio.run(ensure_topics(bootstrap, production=production, replication=replication))
-    console.print(f"{len(made)} topics created" if made else "all topics are there")
+    if as_json:
+        show({"created": made}, True)
+    else:
+        console.print(f"{len(made)} topics created" if made else "all topics are there")

@@ -21,14 +21,18 @@ from dunwell_kit.errors import Unavailable
 _WORK = """
 SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
      + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1) AS work"""
-_BUSY = """
+# This slot and the one before: a time-lapse is over long before the rows of a third, three hours older, are looked for.
+_SLOT = "((extract(epoch FROM now())::bigint / 10800 + {}) % 8)"
+_RECENT = f"o.slot IN ({_SLOT.format(8)}, {_SLOT.format(7)})"
+_BUSY = f"""
 SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
      + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1) AS work,
   EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
-     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid >= pg_snapshot_xmax(c.lo))
-     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) AS unsent,
+     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT} AND o.xid >= pg_snapshot_xmax(c.lo))
+     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT}
+       AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) AS unsent,
   (SELECT coalesce(sum(next_offset), 0) FROM cursors)::bigint AS consumed,
-  (SELECT coalesce(max(id), 0) FROM effects) AS effects"""
+  (SELECT coalesce(max(id), 0) FROM effects) AS effects"""  # noqa: S608 - constants of this file
 _NEW_DELIVERIES = "SELECT count(*) FROM deliveries WHERE state = 'new'"
 _NEXT_TIMER = "SELECT min(due_at) FROM timers WHERE state = 'pending'"
 _NEXT_EFFECT = "SELECT min(not_before) FROM effects WHERE state = 'pending' AND not_before > $1"

@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+# Compiled code is kept: without it every process starts a second later, and a demo starts seven.
+export PYTHONDONTWRITEBYTECODE :=
 export DUNWELL_CACHE_DIR ?= $(CURDIR)/var/cache
 PACKAGES := $(shell cat tools/packages.txt)
 
@@ -38,7 +40,7 @@ test: setup ## All tests: unit, contract, integration on real Kafka and Postgres
 	@$(PY) -m pytest
 
 unit: setup ## Unit tests only, seconds
-	@$(PY) -m pytest -m "not integration and not e2e" libs services sandbox cli
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not integration and not e2e and not simulation" libs services sandbox cli
 
 integration: setup ## Integration tests on real Kafka and Postgres
 	@$(PY) -m pytest -m integration

@@ -5,6 +5,8 @@ import pytest
 
 from dunwell_sandbox.settings import FaultRates
 
+pytestmark = pytest.mark.integration
+
 T0_ISO = "2026-03-02T06:00:00+00:00"
 DAY = timedelta(days=1)
 

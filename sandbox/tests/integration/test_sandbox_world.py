@@ -10,6 +10,7 @@ from email.message import EmailMessage
 
 import aiosmtplib
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,6 +20,8 @@ from dunwell_sandbox.webhooks import signature
 from dunwell_stack.children import free_ports
 from dunwell_worlds import base
 from dunwell_worlds.protocol import ActionKind, PayerAction
+
+pytestmark = pytest.mark.integration
 
 T0 = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -103,7 +103,7 @@ def topics() -> dict[str, Topic]:
     """Every topic by name."""
     folder = resources.files("dunwell_contracts.topics")
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda f: f.name)
-    loaded = [topic_from(yaml.safe_load(entry.read_text(encoding="utf-8"))) for entry in files]
+    loaded = [topic_from(yaml.load(entry.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)) for entry in files]
     return {topic.name: topic for topic in loaded}
 
 

@@ -258,7 +258,7 @@ def _root() -> Traversable:
 
 
 def _mapping(path: Traversable) -> Mapping[str, Any]:
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     if not isinstance(loaded, dict):
         raise Invalid(f"{path.name} is not a mapping")
     return loaded

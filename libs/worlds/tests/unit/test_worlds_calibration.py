@@ -11,6 +11,8 @@ import pytest
 from dunwell_worlds.base import BaseWorld, make
 from dunwell_worlds.protocol import ActionKind, FailedInvoice
 
+pytestmark = pytest.mark.simulation
+
 INVOICES, SEED = 6000, 11
 # A hard stop ends a schedule in every reference policy.
 STOPS = {"14", "41", "43", "46", "R1", "1A"}

@@ -73,14 +73,16 @@ class Terms:
 
 def gains(options: list[Option]) -> list[Floats]:
     """Return for every option what each instant would add to the charges already taken."""
+    found = [np.asarray(option.chance @ option.alive, dtype=np.float64) for option in options]
+    if len(options) == 1:
+        return found
     masses = [float(option.alive.sum()) for option in options]
-    found = []
-    for number, option in enumerate(options):
+    for number, gain in enumerate(found):
         others = 1.0
         for other, mass in enumerate(masses):
             if other != number:
                 others *= mass
-        found.append(np.asarray(option.chance @ option.alive, dtype=np.float64) * others)
+        gain *= others
     return found
 
 
@@ -106,9 +108,14 @@ def choose(options: list[Option], budget: int, terms: Terms, fixed: Sequence[int
         first = first or now
         best: tuple[float, int, int] | None = None
         for number, option in enumerate(options):
-            net = now[number] * discounts[number] * terms.value - option.cost
-            net[~option.allowed | (now[number] < terms.gain_min)] = -np.inf
+            net = now[number] * discounts[number]
+            net *= terms.value
+            net -= option.cost
+            net[~option.allowed] = -np.inf
             column = int(net.argmax())
+            if now[number][column] < terms.gain_min:
+                net[now[number] < terms.gain_min] = -np.inf
+                column = int(net.argmax())
             if net[column] > 0 and (best is None or net[column] > best[0]):
                 best = (float(net[column]), number, column)
         if best is None:

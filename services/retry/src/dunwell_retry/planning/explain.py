@@ -45,8 +45,8 @@ def why_then(layout: Rows, chance: Reals, weights: Floats, pick: Pick, other_rou
     main = int(shares.argmax())
     sentence = _SENTENCES.get(REASONS[main], "it may pass")
     if REASONS[main] == "cycle":
-        cycle = layout.hypothesis >= 0
-        by_hypothesis = np.bincount(layout.hypothesis[cycle], weights=parts[cycle], minlength=len(HYPOTHESES))
+        cycles = layout.cycles
+        by_hypothesis = np.bincount(layout.hypothesis[:cycles], weights=parts[:cycles], minlength=len(HYPOTHESES))
         best = int(by_hypothesis.argmax())
         if by_hypothesis[best] >= _SURE * by_hypothesis.sum():
             sentence += f" ({HYPOTHESES[best].label})"

@@ -33,6 +33,11 @@ def zone(name: str) -> ZoneInfo | None:
 
 def local_seconds(at: datetime, where: ZoneInfo) -> int:
     """Return wall-clock seconds since 1970 of an instant."""
+    return _local_seconds(at, where)
+
+
+@lru_cache(maxsize=16384)  # every plan of a case looks at the same charges again
+def _local_seconds(at: datetime, where: ZoneInfo) -> int:
     local = at.astimezone(where)
     return (local.toordinal() - _EPOCH_ORDINAL) * _DAY + local.hour * 3600 + local.minute * 60 + local.second
 

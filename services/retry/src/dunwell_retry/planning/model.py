@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -137,13 +138,17 @@ class Case:
 def after_charge(case: Case, charge: Sent) -> Case:
     """Return the case after one more charge; a replay asks for it far too often for `dataclasses.replace`."""
     following = Case.__new__(Case)
-    for name in _CASE_FIELDS:
-        object.__setattr__(following, name, getattr(case, name))
-    object.__setattr__(following, "sent", (*case.sent, charge))
+    for keep, value in zip(_KEEP, _KEPT(case), strict=True):
+        keep(following, value)
+    _SET_SENT(following, (*case.sent, charge))
     return following
 
 
-_CASE_FIELDS = tuple(entry.name for entry in fields(Case))
+_KEPT_NAMES = tuple(entry.name for entry in fields(Case) if entry.name != "sent")
+_KEPT = attrgetter(*_KEPT_NAMES)
+# The slots' own setters: a frozen type refuses to be filled in any other way.
+_KEEP = tuple(vars(Case)[name].__set__ for name in _KEPT_NAMES)
+_SET_SENT = vars(Case)["sent"].__set__
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,10 @@ def _planned(
     if policy.kind == "smart":
         usable, note = _model(policy, model)
         if usable is not None:
-            smart = smart_plan(
+            return smart_plan(
                 case, policy, now=now, seed=seed, permits=permits, model=usable, readings=readings,
-                look_ahead=look_ahead,
+                look_ahead=look_ahead, notes=notes,
             )  # fmt: skip
-            return replace(smart, notes=(*notes, *smart.notes))
         notes = (*notes, note)
         policy = replace(payday_instead(policy), name=policy.name, version=policy.version)
     return _scheduled(case, policy, now, seed, permits, readings, notes, look_ahead)
@@ -115,6 +114,8 @@ def _notes(case: Case) -> tuple[str, ...]:
 
 
 def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
+    if len(rows) < 2:
+        return False
     times = [row.at for row in rows]
     return any(map(lt, times[1:], times))
 
@@ -122,7 +123,7 @@ def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
 def budget_left(case: Case, policy: Policy) -> int:
     """Return how many further charges the policy and the tenant allow; the payer's own do not count."""
     most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
-    return max(0, most - sum(1 for charge in case.sent if charge.initiator == "merchant"))
+    return max(0, most - len([charge for charge in case.sent if charge.initiator == "merchant"]))
 
 
 def _after_fix(
@@ -160,7 +161,7 @@ def _ended(case: Case, policy: Policy, now: datetime, seed: int, stop: str | Non
 def _plan(
     case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...],
     attempts: tuple[PlannedAttempt, ...] = (), refused: tuple[Refused, ...] = (), sources: tuple[str, ...] = (),
-    silent_until: datetime | None = None, payer_can_fix: bool = False,
+    silent_until: datetime | None = None, payer_can_fix: bool = False, left: int | None = None,
 ) -> Plan:  # fmt: skip
     """Return a plan that no model had a part in."""
     return Plan(
@@ -177,7 +178,7 @@ def _plan(
         expected=None,
         posterior={},
         rhythm=None,
-        budget_left=budget_left(case, policy),
+        budget_left=budget_left(case, policy) if left is None else left,
         stop=stop,
         payer_can_fix=payer_can_fix,
         refused=refused,
@@ -192,12 +193,10 @@ def _scheduled(
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
-    last = max((charge.at for charge in case.sent), default=case.failed_at)
-    after = max(last, now - _LATE)
-    ahead = moments(policy, case, readings, after)
-    attempts, refused, sources = permitted(
-        case, ahead, now, permits, min(budget_left(case, policy), look_ahead or len(ahead))
-    )
+    last = max([charge.at for charge in case.sent]) if case.sent else case.failed_at
+    ahead = moments(policy, case, readings, max(last, now - _LATE))
+    left = budget_left(case, policy)
+    attempts, refused, sources = permitted(case, ahead, now, permits, min(left, look_ahead or len(ahead)))
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:
@@ -205,7 +204,7 @@ def _scheduled(
     fixable = observed in _PAYER_REASONS
     return _plan(
         case, policy, now, seed, stop, notes, attempts, refused[:8], sources,
-        None if fixable else _silence(case, policy, attempts), fixable,
+        None if fixable else _silence(case, policy, attempts), fixable, left,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -96,16 +97,19 @@ def rhythm(model: Model, table: PayTable, past: PastView) -> Rhythm:
     approved, generic = past.kind == 0, past.kind == 2
     # Cubed, so that money lasts about `level` of a period and is then gone soon.
     cubed = fraction * fraction * fraction
-    odds = cubed[None, :, :] * (model.levels.astype(np.float32) ** -3)[:, None, None]
-    there = booked[None, :, :] / (1 + odds)
+    chance = cubed[None, :, :] * (model.levels.astype(np.float32) ** -3)[:, None, None]
+    chance += 1
+    # One array is filled again and again: allocating it six times would cost more than the sums.
+    np.divide(booked[None, :, :], chance, out=chance)
     scale = np.where(approved, 0.95, np.where(generic, -numbers["generic_code"], -numbers["funds_code"]))
     offset = np.where(
         approved,
         0.02,
         np.where(generic, numbers["generic_code"] + numbers["other_refusal"], numbers["funds_code"] + 0.005),
     )
-    chance = offset.astype(np.float32)[None, :, None] + scale.astype(np.float32)[None, :, None] * there
-    likelihood = np.log(chance).sum(axis=1).astype(np.float64) * temper
+    chance *= scale.astype(np.float32)[None, :, None]
+    chance += offset.astype(np.float32)[None, :, None]
+    likelihood = np.log(chance, out=chance).sum(axis=1).astype(np.float64) * temper
     peak = likelihood.max(axis=0)
     mixed = peak + np.log((model.level_weights[:, None] * np.exp(likelihood - peak)).sum(axis=0))
     joint = np.log(PRIOR) + mixed
@@ -141,21 +145,28 @@ def usual_hour(past: PastView, due_second: int) -> int | None:
 def reason_weights(model: Model, case: Case, past: Rhythm, readings: Sequence[Reading]) -> Floats:
     """Return P(reason) after the codes of all refusals and the past, over `REASONS`."""
     funding = case.methods[0].funding if case.methods[0].funding in FUNDINGS else "none"
+    telling = [reading.observed for reading in readings[:1]]
+    for reading in readings[1:]:
+        # Issuers mostly repeat themselves: a further refusal counts only when it says something new.
+        # An outage met later is the bank's and says nothing about this failure.
+        if reading.observed not in telling and reading.observed != "outage":
+            telling.append(reading.observed)
+    return _reason_weights(model, funding, past, tuple(telling))
+
+
+@lru_cache(maxsize=4096)  # most refusals repeat the one before, so that the answer is the same again
+def _reason_weights(model: Model, funding: str, past: Rhythm, observed: tuple[str, ...]) -> Floats:
     log = np.log(model.prior[funding] + _TINY)
     evidence = np.full(len(REASONS), past.other)
     evidence[CYCLE], evidence[LINE] = past.cycle, past.line
     log = log + evidence
-    seen: set[str] = set()
-    for number, reading in enumerate(readings):
-        # Issuers mostly repeat themselves: a further refusal counts only when it says something new.
-        # An outage met later is the bank's and says nothing about this failure.
-        if reading.observed in seen or (number > 0 and reading.observed == "outage"):
-            continue
-        seen.add(reading.observed)
-        column = model.observed.get(reading.observed, model.observed["unknown"])
+    for number, name in enumerate(observed):
+        column = model.observed.get(name, model.observed["unknown"])
         log = log + np.log(model.emission[:, column]) * (1.0 if number == 0 else model.persistence)
     weights = np.exp(log - log.max())
-    return np.asarray(weights / weights.sum())
+    shares: Floats = np.asarray(weights / weights.sum())
+    shares.flags.writeable = False
+    return shares
 
 
 def row_weights(layout: Rows, reasons: Floats, refused: Reals, advice: Floats | None = None) -> Floats:
@@ -164,10 +175,10 @@ def row_weights(layout: Rows, reasons: Floats, refused: Reals, advice: Floats | 
     if advice is not None:
         weights = weights * advice
         # Advice tells which rhythm, not whether there is one.
-        cycle = layout.reason == CYCLE
-        total = float(weights[cycle].sum())
+        cycle = weights[: layout.cycles]
+        total = float(cycle.sum())
         if total > 0:
-            weights[cycle] *= reasons[CYCLE] / total
+            cycle *= reasons[CYCLE] / total
     weights = weights * np.prod(1 - refused, axis=0)
     total = float(weights.sum())
     if total <= 0:
@@ -178,11 +189,10 @@ def row_weights(layout: Rows, reasons: Floats, refused: Reals, advice: Floats | 
 def advice_factors(model: Model, table: PayTable, layout: Rows, day: int, advised_hours: float) -> Floats:
     """Return a factor per row: pay hypotheses whose next pay day lies near the advised interval count more."""
     factors = np.ones(layout.reason.size)
-    cycle = layout.hypothesis >= 0
     row = int(table.rows(np.array([day + 1]))[0])
-    ahead = (table.next[row][layout.hypothesis[cycle]] - day) * 24
+    ahead = (table.next[row][layout.hypothesis[: layout.cycles]] - day) * 24
     near = np.abs(ahead - advised_hours) <= max(24.0, 0.2 * advised_hours)
-    factors[cycle] = np.where(near, model.advice_factor, 1.0)
+    factors[: layout.cycles] = np.where(near, model.advice_factor, 1.0)
     return factors
 
 

@@ -6,16 +6,13 @@ Owns: the step from the taxonomy's answer to the model's observed classes. Refus
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from dunwell_gateways.decline_tables import tables
-from dunwell_gateways.declines import classify
-from dunwell_gateways.port import RawDecline
 from dunwell_retry.planning.model import Case, Decline
+from dunwell_retry.rules.meaning import meaning, since
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +30,12 @@ class Reading:
     decided_by: str
 
 
-@cache
-def _edges() -> tuple[date, ...]:
-    """Return the dates on which any row of the taxonomy starts or ends: between two of them nothing changes."""
-    rows = (row for table in tables().values() for row in table.rows)
-    return tuple(sorted({edge for row in rows for edge in (row.effective_from, row.effective_to) if edge is not None}))
-
-
-def _since(on: date) -> date:
-    """Return the first day from which on the taxonomy has said the same as on a date."""
-    edges = _edges()
-    place = bisect_right(edges, on)
-    return edges[place - 1] if place else date.min
-
-
 @lru_cache(maxsize=65536)
 def _read(
-    gateway_code: str, network_code: str, advice_code: str, message: str, gateway: str, network: str, on: date,
-    region: str | None,
+    gateway_code: str | None, network_code: str | None, advice_code: str | None, message: str | None, gateway: str,
+    network: str, on: date, region: str | None,
 ) -> Reading:  # fmt: skip
-    raw = RawDecline(gateway_code, network_code, advice_code, message)
-    found = classify(raw, gateway=gateway, network=network, on=on, region=region)
+    found = meaning(gateway_code, network_code, advice_code, message, gateway, network, on, region)
     return Reading(str(found.reason), bool(found.hard), str(found.decided_by))
 
 
@@ -62,8 +44,8 @@ def read(decline: Decline | None, gateway: str, network: str, on: date, region: 
     if decline is None:
         return Reading("unknown", False, "none")
     return _read(
-        decline.gateway_code or "", decline.network_code or "", decline.advice_code or "", decline.message or "",
-        gateway, network, _since(on), region,
+        decline.gateway_code, decline.network_code, decline.advice_code, decline.message, gateway, network, since(on),
+        region,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ Sources: US Bureau of Labor Statistics, The Economics Daily, 5 June 2014 (pay pe
 
 from __future__ import annotations
 
-from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -98,7 +97,13 @@ def _table(country: str, year: int) -> PayTable:
     days = [first + timedelta(days=ahead) for ahead in range(count)]
     numbers = np.arange(count, dtype=np.int64) + (first - EPOCH).days
     weekday, week = (numbers + 3) % 7, (numbers + 3) // 7
-    free = _closed(country, days)
+    places = np.arange(count)
+    closed = _closed(country, days)
+    # The same or the last earlier day on which banks book; -1 before the table's first.
+    booked = np.maximum.accumulate(np.where(np.array([day in closed for day in days]), -1, places))
+    of_month = np.array([day.day for day in days])
+    # The table ends with a year, so that its last day is a month's last as well.
+    of_month_end = np.append(of_month[1:] == 1, True)
     masks = []
     for _, marks, how in _ROWS:
         if how == "week":
@@ -106,7 +111,10 @@ def _table(country: str, year: int) -> PayTable:
         elif how in ("two weeks", "four weeks"):
             mask = (weekday == marks[0]) & (week % (2 if how == "two weeks" else 4) == marks[1])
         else:
-            mask = _month_mask(days, marks, free if how == "moved" else None)
+            mask = np.isin(of_month, marks) | (of_month_end & (0 in marks))
+            if how == "moved":
+                moved = booked[mask]
+                mask = np.isin(places, moved[moved >= 0])
         masks.append(mask)
     paid = np.stack(masks, axis=1)
     last = np.maximum.accumulate(np.where(paid, numbers[:, None], numbers[0] - 31), axis=0)
@@ -121,16 +129,3 @@ def _closed(country: str, days: list[date]) -> set[date]:
     if country in holidays.list_supported_countries():
         public = set(holidays.country_holidays(country, years=years))
     return {day for day in days if day.weekday() >= 5 or day in public}
-
-
-def _month_mask(days: list[date], marks: tuple[int, ...], closed: set[date] | None) -> NDArray[np.bool_]:
-    place = {day: at for at, day in enumerate(days)}
-    mask = np.zeros(len(days), dtype=bool)
-    for day in days:
-        if day.day in marks or (0 in marks and day.day == monthrange(day.year, day.month)[1]):
-            paid = day
-            while closed is not None and paid in closed and paid in place:
-                paid -= timedelta(days=1)
-            if paid in place:
-                mask[place[paid]] = True
-    return mask

@@ -62,12 +62,14 @@ class Rows:
     Args:
         hypothesis: Pay hypothesis of each row, -1 outside the cycle rows.
         risk: Rows whose chance falls with every further charge.
+        cycles: How many rows, the first ones, are pay-cycle rows.
     """
 
     reason: Ints
     within: Floats
     hypothesis: Ints
     risk: slice
+    cycles: int
 
 
 def _product(starts: list[float], lasts: list[float]) -> list[float]:
@@ -108,27 +110,69 @@ def rows(model: Model, hypotheses: Ints, hypothesis_weights: Floats) -> Rows:
         within=np.concatenate([cycle, within]),
         hypothesis=np.concatenate([np.repeat(hypotheses, spans), np.full(reason.size, -1, dtype=np.int64)]),
         risk=slice(first_risk, first_risk + int((reason == RISK).sum())),
+        cycles=count,
     )
 
 
 def ages(table: PayTable, hypotheses: Ints, day: Ints, second: Ints) -> tuple[Reals, NDArray[np.bool_]]:
     """Return (hours since pay, True on the pay day itself), both (instant, hypothesis)."""
     since = day[:, None] - table.last[table.rows(day)[:, None], hypotheses]
-    hours = (second / _HOUR - _POSTING_HOUR).astype(np.float32)
-    elapsed = since.astype(np.float32) * np.float32(24) + hours[:, None]
+    elapsed = since.astype(np.float32) * np.float32(24) + _since_posting(second)[:, None]
     return np.maximum(elapsed, 0, out=elapsed), since == 0
+
+
+def _since_posting(second: Ints) -> Reals:
+    return (second / _HOUR - _POSTING_HOUR).astype(np.float32)
 
 
 def cycle_chances(model: Model, table: PayTable, hypotheses: Ints, columns: Columns) -> Reals:
     """Return P(approve), (instant, hypothesis x span), when money comes by a rhythm and lasts a span of it."""
     age, today = ages(table, hypotheses, columns.day, columns.second)
+    return _funded(model, hypotheses, age, today, _booked(model, columns.second)[:, None])
+
+
+@lru_cache(maxsize=8)
+def _by_age(model: Model, seconds: tuple[int, ...]) -> tuple[Reals, int]:
+    """Return chances by (second of the day, hypothesis, days since pay) and span, flat; and how many days they hold."""
+    longest = float(PERIOD_HOURS.max() * model.spans.max())
+    # On the last of these days and on all later ones no money is left under any hypothesis.
+    days = int(longest / 24) + 3
+    every = np.arange(PERIOD_HOURS.size, dtype=np.int64)
+    since = np.repeat(np.arange(days)[:, None], every.size, axis=1)
+    second = np.array(seconds, dtype=np.int64)
+    elapsed = (since.astype(np.float32) * np.float32(24))[None] + _since_posting(second)[:, None, None]
+    np.maximum(elapsed, 0, out=elapsed)
+    chance = _funded(model, every, elapsed, (since == 0)[None], _booked(model, second)[:, None, None])
+    by_day = chance.reshape(second.size, days, every.size, -1)
+    return np.ascontiguousarray(by_day.swapaxes(1, 2)).reshape(-1, model.spans.size), days
+
+
+def cycle_grid(model: Model, table: PayTable, hypotheses: Ints, day: Ints, seconds: tuple[int, ...]) -> Reals:
+    """Return what `cycle_chances` does for every given second of every given day, in that order.
+
+    Looked up by days since pay, as the same few days and hours come up in every case.
+    """
+    chance, days = _by_age(model, seconds)
+    since = day[:, None] - table.last[table.rows(day)][:, hypotheses]
+    place = np.clip(since, 0, days - 1) + hypotheses * days
+    slot = np.arange(len(seconds), dtype=np.int64) * (PERIOD_HOURS.size * days)
+    found = chance.take(place[:, None, :] + slot[:, None], axis=0)
+    return np.asarray(found.reshape(day.size * len(seconds), -1))
+
+
+def _booked(model: Model, second: Ints) -> Reals:
+    """Return what pay adds to the chance on its own day, by the hour at which it is booked."""
     lift = np.float32(model.funds_open - model.funds_shut)
-    booked = np.where(today, (model.posted[columns.second // _HOUR] * lift).astype(np.float32)[:, None], lift)
+    return (model.posted[second // _HOUR] * lift).astype(np.float32)
+
+
+def _funded(model: Model, hypotheses: Ints, age: Reals, today: NDArray[np.bool_], booked: Reals) -> Reals:
+    """Return P(approve), (instant, hypothesis x span), from ages whose last axis is the hypothesis."""
+    shut = np.float32(model.funds_shut)
+    open_ = np.where(today, booked, np.float32(model.funds_open - model.funds_shut)) + shut
     lasts = (PERIOD_HOURS[hypotheses][:, None] * model.spans[None, :]).astype(np.float32)
-    chance = (age[:, :, None] < lasts).astype(np.float32)
-    chance *= booked[:, :, None]
-    chance += np.float32(model.funds_shut)
-    return chance.reshape(columns.day.size, -1)
+    chance = np.where(age[..., None] < lasts, open_[..., None], shut)
+    return chance.reshape(-1, lasts.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,21 +206,42 @@ def _steps(model: Model) -> _Steps:
     return _Steps(array[:, 0], array[:, 1], array[:, 2], array[:, 3])
 
 
-def other_chances(model: Model, columns: Columns, failed_local: int, usual_hour: int | None) -> Reals:
-    """Return P(approve), (instant, row), of every story that is not a pay cycle; order of `fixed_rows`."""
-    steps, line = _steps(model), model.section("line")
-    hours = ((columns.day * _DAY + columns.second - failed_local) / _HOUR).astype(np.float32)
-    limit = len(line["starts_days"]) * len(line["lasts_days"]) + 1
+def steady_chances(model: Model, at: Ints, failed_local: int) -> Reals:
+    """Return P(approve), (instant, row), of every story that is not a pay cycle, as far as no charge changes it.
+
+    Args:
+        at: Wall-clock seconds; the rows are those of `fixed_rows`.
+    """
+    steps = _steps(model)
+    hours = ((at - failed_local) / _HOUR).astype(np.float32)
     start = steps.start.copy()
+    limit = _limit_row(model)
     start[limit : limit + 3] = _resets(failed_local)
     open_ = (hours[:, None] >= start) & (hours[:, None] < steps.end)
-    chance = np.where(open_, steps.open, steps.shut)
-    levels = np.array(model.section("risk")["levels"], dtype=np.float32)
-    risk = limit + 3
-    chance[:, risk : risk + levels.size] = np.minimum(0.97, _temper(model, columns, usual_hour)[:, None] * levels)
+    return np.where(open_, steps.open, steps.shut)
+
+
+def _limit_row(model: Model) -> int:
+    line = model.section("line")
+    return len(line["starts_days"]) * len(line["lasts_days"]) + 1
+
+
+def fill_changing(model: Model, chance: Reals, cycles: int, columns: Columns, usual_hour: int | None) -> None:
+    """Fill in the rows that earlier charges and the route change, in place.
+
+    Args:
+        chance: (instant, story), its first `cycles` stories pay cycles and the rest in the order of `fixed_rows`.
+    """
+    levels = _levels(model)
+    risk = cycles + _limit_row(model) + 3
+    np.minimum(0.97, _temper(model, columns, usual_hour)[:, None] * levels, out=chance[:, risk : risk + levels.size])
     if columns.other_route.any():
         chance[columns.other_route, risk + levels.size] = model.section("block")["other_route"]
-    return chance
+
+
+@lru_cache(maxsize=16)
+def _levels(model: Model) -> Reals:
+    return np.array(model.section("risk")["levels"], dtype=np.float32)
 
 
 def _resets(failed_local: int) -> list[float]:
@@ -193,22 +258,32 @@ def _temper(model: Model, columns: Columns, usual_hour: int | None) -> Floats:
     factor = risk["repeat"] ** columns.repeat
     factor[columns.since_hours < risk["soon_hours"]] *= risk["soon"]
     if usual_hour is not None:
-        apart = np.abs(columns.second // _HOUR - usual_hour)
-        factor *= np.where((apart <= 3) | (apart >= 21), risk["near_usual_hour"], risk["far"])
+        factor *= _usual(model, usual_hour)[columns.second // _HOUR]
     return np.asarray(factor)
+
+
+@lru_cache(maxsize=256)
+def _usual(model: Model, usual_hour: int) -> Floats:
+    """Return the factor of each hour of the day for a payer with usual hours."""
+    risk = model.section("risk")
+    apart = np.abs(np.arange(24) - usual_hour)
+    return np.asarray(np.where((apart <= 3) | (apart >= 21), risk["near_usual_hour"], risk["far"]))
+
+
+def still_chances(model: Model, table: PayTable, hypotheses: Ints, columns: Columns, failed_local: int) -> Reals:
+    """Return P(approve) at every instant under every story, as far as no charge changes it."""
+    at = columns.day * _DAY + columns.second
+    cycle = cycle_chances(model, table, hypotheses, columns)
+    return np.concatenate([cycle, steady_chances(model, at, failed_local)], axis=1)
 
 
 def chances(
     model: Model, table: PayTable, hypotheses: Ints, columns: Columns, failed_local: int, usual_hour: int | None
 ) -> Reals:
     """Return P(approve) at every instant (first axis) under every story."""
-    return np.concatenate(
-        [
-            cycle_chances(model, table, hypotheses, columns),
-            other_chances(model, columns, failed_local, usual_hour),
-        ],
-        axis=1,
-    )
+    found = still_chances(model, table, hypotheses, columns, failed_local)
+    fill_changing(model, found, hypotheses.size * model.spans.size, columns, usual_hour)
+    return found
 
 
 assert len(REASONS) == AUTH + 1

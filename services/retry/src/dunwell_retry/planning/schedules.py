@@ -20,7 +20,7 @@ from dunwell_retry.policies.document import WEEKDAYS, Policy
 # Source: docs.payabl.com/docs/mastercard-merchant-advice-codes, read September 2026.
 _ADVISED_HOURS = {"02": 72, "24": 1, "25": 24, "26": 48, "27": 96, "28": 144, "29": 192, "30": 240}
 _UTC = zone("UTC")
-_SLACK, _DAY = timedelta(minutes=1), timedelta(days=1)
+_SLACK = timedelta(minutes=1)
 
 Moment = tuple[datetime, str]
 
@@ -48,8 +48,7 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
     if policy.kind == "fixed":
         return _after(case, policy.days, after)
     if policy.kind == "uniform" and policy.every_hours is not None:
-        gap = policy.every_hours / 24
-        return _after(case, [gap * number for number in range(1, policy.attempts_max + 1)], after)
+        return _after(case, _evenly(policy.every_hours, policy.attempts_max), after)
     if policy.kind == "code_aware":
         telling = readings[1:] if case.failed_on is not None and len(readings) > 1 else readings
         reason = telling[0].observed if telling else "unknown"
@@ -66,13 +65,23 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
 
 
 def _after(case: Case, days: Sequence[float], after: datetime, reason: str = "fixed schedule") -> list[Moment]:
-    passed = (after - case.failed_at) / _DAY
-    return [(case.failed_at + timedelta(days=day), _text(reason, day)) for day in days if day > passed]
+    return [moment for moment in _schedule(case.failed_at, tuple(days), reason) if moment[0] > after]
+
+
+@lru_cache(maxsize=8192)  # the cases that are being planned again and again
+def _schedule(start: datetime, days: tuple[float, ...], reason: str) -> tuple[Moment, ...]:
+    return tuple((start + timedelta(days=day), _text(reason, day)) for day in days)
 
 
 @lru_cache(maxsize=1024)
 def _text(reason: str, day: float) -> str:
     return f"{reason}: day {day:g}"
+
+
+@lru_cache(maxsize=64)
+def _evenly(every_hours: float, count: int) -> tuple[float, ...]:
+    gap = every_hours / 24
+    return tuple(gap * number for number in range(1, count + 1))
 
 
 def _advised(policy: Policy, case: Case) -> list[Moment]:

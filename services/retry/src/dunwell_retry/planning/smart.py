@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
+from dunwell_retry.planning.candidates import candidates
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
-from dunwell_retry.planning.local import GRID_DAYS, grid, instant, local_seconds
+from dunwell_retry.planning.local import instant, local_seconds
 from dunwell_retry.planning.model import Case, Method, Plan, PlannedAttempt, Refused
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
 from dunwell_retry.planning.permits import Permits
@@ -33,15 +34,12 @@ from dunwell_retry.planning.scenarios import (
     Columns,
     Ints,
     Reals,
-    chances,
     cycle_chances,
 )
-from dunwell_retry.planning.view import View, charged, view_of
+from dunwell_retry.planning.view import View, view_of
 from dunwell_retry.policies.document import Policy
 
 _DAY, _HOUR = 86400, 3600
-# Time for a decision to reach the bank.
-_LEAD_SECONDS = 300
 # An amount in a currency without a rate is valued like a common subscription.
 _VALUE_UNKNOWN = 2800.0
 # Explorations take an instant whose gain is at least this share of the best one's.
@@ -72,42 +70,19 @@ def _telling(view: View, readings: Sequence[Reading], refused: Reals) -> Reals:
     return told
 
 
-def _columns(
-    view: View, policy: Policy, outage: datetime | None
-) -> tuple[Columns, Ints, NDArray[np.bool_], Sequence[int]]:
-    """Return the candidate instants: the local grid, an outage ladder, and a second route's noons.
+def _second_method(
+    view: View, model: Model, method: Method, at: Ints, cycle: Reals, reading: Reading | None
+) -> Option:  # fmt: skip
+    """Return the instants of a method that has not failed yet: mostly good, sometimes short of the same money.
 
-    Returns:
-        Columns, wall-clock seconds, which are still ahead, and the columns of the ladder.
+    Args:
+        cycle: Chances of the first method's pay-cycle stories, (instant, story).
     """
-    first_day = view.now // _DAY
-    end = min(local_seconds(view.case.deadline, view.where), view.failed + int(policy.horizon_days * _DAY))
-    ahead, second = grid(min(GRID_DAYS, max(1, end // _DAY - first_day + 1)))
-    at = (ahead + first_day) * _DAY + second
-    ladder: Sequence[int] = ()
-    if outage is not None and policy.outage_ladder_hours:
-        since = local_seconds(outage, view.where)
-        ladder = range(at.size, at.size + len(policy.outage_ladder_hours))
-        at = np.concatenate([at, since + (np.array(policy.outage_ladder_hours) * _HOUR).astype(np.int64)])
-    other = np.zeros(at.size, dtype=bool)
-    if len(view.case.routes) > 1 and all(charge.route == view.case.routes[0] for charge in view.case.sent):
-        noons = at[(at % _DAY == 12 * _HOUR)][:14]
-        at, other = np.concatenate([at, noons]), np.concatenate([other, np.ones(noons.size, dtype=bool)])
-    last = view.sent[-1] if view.sent else view.failed
-    repeat = np.full(at.size, float(len(view.sent)))
-    allowed = (at > view.now + _LEAD_SECONDS) & (at <= end)
-    return Columns(at // _DAY, at % _DAY, repeat, (at - last) / _HOUR, other), at, allowed, ladder
-
-
-def _second_method(view: View, model: Model, method: Method, columns: Columns, reading: Reading | None) -> Option:
-    """Return the instants of a method that has not failed yet: mostly good, sometimes short of the same money."""
     other = model.section("other_method")
-    cycle = cycle_chances(model, view.table, view.past.hypotheses, columns)
     good = np.full((cycle.shape[0], 1), other["open"], dtype=np.float32)
     dead = np.zeros((cycle.shape[0], 1), dtype=np.float32)
     within = (view.past.weights[:, None] * model.span_weights[None, :]).ravel()
     weight = np.concatenate([other["funds"] * within, [other["good"], other["dead"]]])
-    at = columns.day * _DAY + columns.second
     attempts = [
         local_seconds(charge.at, view.where)
         for charge in view.case.sent
@@ -151,40 +126,39 @@ def _mask_by_rules(
 
 def smart_plan(
     case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model, readings: Sequence[Reading],
-    look_ahead: int | None = None,
+    look_ahead: int | None = None, notes: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
-    """Return the plan of a case by the scenario model."""
+    """Return the plan of a case by the scenario model; its own notes follow the given ones."""
     view = view_of(case, now, model, readings)
-    columns, at, allowed, ladder = _columns(view, policy, outage_since(case, readings))
-    tried = charged(view)
-    every = chances(model, view.table, view.past.hypotheses, tried.and_then(columns), view.failed, view.usual)
-    weights = story_weights(view, model, readings, every[: tried.day.size])
+    ahead = candidates(view, policy, model, outage_since(case, readings))
+    at, chance_of = ahead.at, ahead.chance
+    weights = story_weights(view, model, readings, ahead.refused)
     barred: dict[str, str] = {}
     options: list[Option] = []
     for number, method in enumerate(case.methods):
         if number == 0:
-            chance_of = every[tried.day.size :]
             cost = model.debit_cost if method.kind == "bank_debit" else model.attempt_cost
             option = Option(
-                weights, chance_of, at, allowed.copy(), cost, view.layout.risk, model.section("risk")["repeat"]
+                weights, chance_of, at, ahead.allowed.copy(), cost, view.layout.risk, model.section("risk")["repeat"]
             )
         else:
-            option = _second_method(view, model, method, columns, _last_reading(case, method))
-            option.allowed = allowed & ~columns.other_route
+            cycle = chance_of[:, : view.layout.cycles]
+            option = _second_method(view, model, method, at, cycle, _last_reading(case, method))
+            option.allowed = ahead.allowed & ~ahead.other_route
         why = _mask_by_rules(view, permits, method.instrument_id, at, option.allowed)
         if why is not None:
             barred[method.instrument_id] = why
         options.append(option)
     budget = _budget(case, policy)
     terms = _terms(view, policy, model)
-    picks = choose(options, budget, terms, ladder)
+    picks = choose(options, budget, terms, ahead.ladder)
     chosen, propensity = _explored(case, policy, seed, picks, options, terms)
     attempts, turned_down = _permitted(
-        view, permits, columns, options, chosen, propensity, weights, columns.other_route, look_ahead
+        view, permits, options, chosen, propensity, weights, ahead.other_route, look_ahead
     )
     posterior = _posterior(view, weights)
     return _assemble(
-        view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead
+        view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead, notes
     )
 
 
@@ -197,7 +171,7 @@ def _last_reading(case: Case, method: Method) -> Reading | None:
 
 def _budget(case: Case, policy: Policy) -> int:
     most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
-    return max(0, most - sum(1 for charge in case.sent if charge.initiator == "merchant"))
+    return max(0, most - len([charge for charge in case.sent if charge.initiator == "merchant"]))
 
 
 def _terms(view: View, policy: Policy, model: Model) -> Terms:
@@ -218,14 +192,8 @@ def _explored(
         return picks, 1.0
     first = min(picks, key=lambda pick: int(options[pick.option].at[pick.column]))
     option = options[first.option]
-    near = np.abs(option.at - option.at[first.column]) < 2 * terms.gap_seconds
-    scores = option.chance @ option.weight.astype(np.float32)
-    good = near & (scores >= _NEARLY_AS_GOOD * scores[first.column]) & (option.at > terms.start)
     others = [pick for pick in picks if pick is not first]
-    for pick in others:
-        good &= np.abs(option.at - options[pick.option].at[pick.column]) >= terms.gap_seconds
-    good &= option.at >= int(option.at[first.column])
-    columns = np.flatnonzero(good | (np.arange(option.at.size) == first.column))
+    columns, scores = _nearly_as_good(option, first.column, options, others, terms)
     share = policy.exploration / columns.size
     if chance("explore", seed, case.invoice_id, len(case.sent)) >= policy.exploration:
         return picks, 1 - policy.exploration + share
@@ -233,12 +201,28 @@ def _explored(
     column = int(columns[place])
     if column == first.column:
         return picks, 1 - policy.exploration + share
-    moved = Pick(first.option, column, first.gain, float(scores[column]))
+    moved = Pick(first.option, column, first.gain, float(scores[place]))
     return [moved, *others], share
 
 
+def _nearly_as_good(
+    option: Option, first: int, options: list[Option], others: list[Pick], terms: Terms
+) -> tuple[Ints, Reals]:
+    """Return the columns that may be sent instead of the first one, itself among them, and their chances."""
+    start = int(option.at[first])
+    # Only later instants within two gaps are looked at: the first charge may move, not disappear.
+    near = np.flatnonzero((option.at >= start) & (option.at < start + 2 * terms.gap_seconds))
+    at = option.at[near]
+    scores = option.chance[near] @ option.weight.astype(np.float32)
+    good = (scores >= _NEARLY_AS_GOOD * scores[near == first]) & (at > terms.start)
+    for pick in others:
+        good &= np.abs(at - options[pick.option].at[pick.column]) >= terms.gap_seconds
+    good |= near == first
+    return near[good], scores[good]
+
+
 def _permitted(
-    view: View, permits: Permits, columns: Columns, options: list[Option], picks: list[Pick], propensity: float,
+    view: View, permits: Permits, options: list[Option], picks: list[Pick], propensity: float,
     weights: Floats, other_route: NDArray[np.bool_], look_ahead: int | None,
 ) -> tuple[list[PlannedAttempt], list[Refused]]:  # fmt: skip
     """Return the picks in the order of time that the gate permits, each supposed refused before the next."""
@@ -280,7 +264,7 @@ def _posterior(view: View, weights: Floats) -> dict[str, float]:
 def _assemble(
     view: View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
     attempts: list[PlannedAttempt], turned_down: list[Refused], options: list[Option], barred: Mapping[str, str],
-    budget: int, look_ahead: int | None,
+    budget: int, look_ahead: int | None, notes: tuple[str, ...],
 ) -> Plan:  # fmt: skip
     case = view.case
     fixable = sum(posterior[REASONS[number]] for number in _PAYER_FIXABLE)
@@ -307,7 +291,7 @@ def _assemble(
         payer_can_fix=fixable >= 0.5,
         refused=tuple(refused),
         changes=explain.CHANGES,
-        notes=tuple(f"{method} is out: {why}" for method, why in barred.items()),
+        notes=(*notes, *(f"{method} is out: {why}" for method, why in barred.items())),
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -52,7 +54,7 @@ def view_of(case: Case, now: datetime, model: Model, readings: Sequence[Reading]
     failed = local_seconds(case.failed_at, where)
     first = case.methods[0]
     table = pay_table(first.country, failed // _DAY)
-    past, usual = _past(case.history, where, case.gateway, first.network, failed % _DAY, table, model)
+    past, usual, layout = _past(_History(case.history), where, case.gateway, first.network, failed % _DAY, table, model)
     return View(
         case=case,
         where=where,
@@ -61,35 +63,65 @@ def view_of(case: Case, now: datetime, model: Model, readings: Sequence[Reading]
         now=local_seconds(now, where),
         sent=tuple(sorted(local_seconds(charge.at, where) for charge in case.sent)),
         past=past,
-        layout=rows(model, past.hypotheses, past.weights),
+        layout=layout,
         usual=usual,
         reasons=reason_weights(model, case, past, readings),
     )
 
 
+class _History:
+    """A past as a key: equal when all of it is, hashed by its ends, as hashing every charge costs a tenth of a plan."""
+
+    __slots__ = ("_hash", "rows")
+
+    def __init__(self, rows: tuple[Past, ...]) -> None:
+        self.rows = rows
+        self._hash = hash((len(rows), rows[0].at, rows[-1].at) if rows else 0)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _History) and self.rows == other.rows
+
+
 @lru_cache(maxsize=4096)
 def _past(
-    history: tuple[Past, ...], where: ZoneInfo, gateway: str, network: str, due_second: int, table: PayTable,
-    model: Model,
-) -> tuple[Rhythm, int | None]:  # fmt: skip
+    history: _History, where: ZoneInfo, gateway: str, network: str, due_second: int, table: PayTable, model: Model
+) -> tuple[Rhythm, int | None, Rows]:
     """Return what a past says; remembered, since every decision of a case asks for the same."""
-    found = past_view(history, where, gateway, network)
-    return rhythm(model, table, found), usual_hour(found, due_second)
+    found = past_view(history.rows, where, gateway, network)
+    weighed = rhythm(model, table, found)
+    return weighed, usual_hour(found, due_second), rows(model, weighed.hypotheses, weighed.weights)
+
+
+def charges(view: View) -> tuple[list[int], list[bool]]:
+    """Return wall-clock seconds of the first charge and of every later one on the first method; which changed route."""
+    first, route = view.case.methods[0].instrument_id, view.case.routes[0]
+    at, other = [view.failed], [False]
+    if view.sent:
+        for charge, local in zip(sorted(view.case.sent, key=attrgetter("at")), view.sent, strict=True):
+            if charge.instrument_id == first:
+                at.append(local)
+                other.append(charge.route != route)
+    return at, other
+
+
+def repeats(at: Sequence[int]) -> list[float]:
+    """Return how many charges after the first one were sent before each."""
+    return [max(0.0, number - 1.0) for number in range(len(at))]
+
+
+def gaps(at: Sequence[int]) -> list[float]:
+    """Return hours since the charge before each; the first one stands alone."""
+    return [30.0 * _DAY / _HOUR, *((later - before) / _HOUR for before, later in pairwise(at))]
 
 
 def charged(view: View) -> Columns:
     """Return the first charge and every later one on the first method as columns."""
-    first = view.case.methods[0].instrument_id
-    at, other = [view.failed], [False]
-    if view.sent:
-        for charge, local in zip(sorted(view.case.sent, key=lambda entry: entry.at), view.sent, strict=True):
-            if charge.instrument_id == first:
-                at.append(local)
-                other.append(charge.route != view.case.routes[0])
+    at, other = charges(view)
     moments = np.array(at, dtype=np.int64)
-    gaps = np.diff(moments, prepend=moments[0] - 30 * _DAY) / _HOUR
-    repeat = np.maximum(0.0, np.arange(moments.size) - 1.0)
-    return Columns(moments // _DAY, moments % _DAY, repeat, gaps, np.array(other))
+    return Columns(moments // _DAY, moments % _DAY, np.array(repeats(at)), np.array(gaps(at)), np.array(other))
 
 
 def logged_view(case: Case, sent: tuple[Sent, ...], model: Model) -> tuple[View, Columns]:

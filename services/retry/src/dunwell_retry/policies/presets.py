@@ -16,7 +16,7 @@ from dunwell_retry.policies.document import Policy, PolicyInvalid, policy_of
 
 def _read() -> Mapping[str, Policy]:
     text = (resources.files("dunwell_retry.policies") / "presets.yaml").read_text("utf-8")
-    found = [policy_of(document) for document in yaml.safe_load(text)]
+    found = [policy_of(document) for document in yaml.load(text, Loader=yaml.CSafeLoader)]
     return MappingProxyType({policy.name: policy for policy in found})
 
 

@@ -17,8 +17,9 @@ from dunwell_retry.rules.rulebook import Rule
 def visa(asked: Asked) -> None:
     """Apply Visa's rules to a card."""
     account = asked.account
-    if account.visa_never is None:
-        account.visa_never = tuple(_never(asked))
+    if account.visa_seen < len(account.refusals):
+        account.visa_never = (*account.visa_never, *_never(asked, account.visa_seen))
+        account.visa_seen = len(account.refusals)
     deactivated: list[tuple[PastAttempt, Rule]] = []
     for refusal, row in account.visa_never:
         if row.text("scope") == "token":
@@ -33,8 +34,8 @@ def visa(asked: Asked) -> None:
     _cap(asked)
 
 
-def _never(asked: Asked) -> Iterator[tuple[Refusal, Rule]]:
-    for refusal in asked.account.refusals:
+def _never(asked: Asked, seen: int) -> Iterator[tuple[Refusal, Rule]]:
+    for refusal in asked.account.refusals[seen:]:
         code = refusal.past.network_code
         row = asked.data.visa_category(code, refusal.on) if code else None
         if row is not None and row.values["category"] == 1:

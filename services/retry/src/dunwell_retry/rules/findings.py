@@ -34,6 +34,7 @@ class Asked:
         on: The UTC date of `at`.
         entries: The whole tidy history.
         account: The part that concerns the instrument.
+        approved: Those of all entries that were approved.
     """
 
     attempt: Attempt
@@ -42,6 +43,7 @@ class Asked:
     data: RuleData
     entries: tuple[PastAttempt, ...]
     account: Account
+    approved: tuple[PastAttempt, ...]
     findings: list[Finding] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     fee: Fee | None = None

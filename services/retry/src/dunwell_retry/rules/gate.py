@@ -41,6 +41,7 @@ class Gate:
 
     def __init__(self, history: Sequence[PastAttempt], data: RuleData | None = None) -> None:
         self._entries = tidy(history)
+        self._approved = tuple(entry for entry in self._entries if entry.approved)
         self._data = data or default()
         self._accounts: dict[tuple[Instrument, str], Account] = {}
 
@@ -51,6 +52,7 @@ class Gate:
             return Gate((*self._entries, past), self._data)
         following = Gate.__new__(Gate)
         following._entries, following._data = (*self._entries, past), self._data
+        following._approved = (*self._approved, past) if past.approved else self._approved
         following._accounts = {key: followed(account, past, *key) for key, account in self._accounts.items()}
         return following
 
@@ -79,7 +81,7 @@ class Gate:
         return replace(now, not_before=utc) if utc != now.not_before else now
 
     def _at(self, attempt: Attempt, at: datetime) -> Verdict:
-        asked = Asked(attempt, at, at.date(), self._data, self._entries, self._account(attempt))
+        asked = Asked(attempt, at, at.date(), self._data, self._entries, self._account(attempt), self._approved)
         for family in _BEFORE:
             family(asked)
         for family in _families(attempt):

@@ -47,12 +47,11 @@ def invoice(asked: Asked) -> None:
     refused, an amount that was approved once is not charged again.
     """
     attempt = asked.attempt
-    same = [
-        each for each in asked.entries if each.invoice_id == attempt.invoice_id and each.currency == attempt.currency
-    ]
-    approved = [each.amount_minor for each in same if each.approved]
+    name, currency = attempt.invoice_id, attempt.currency
+    approved = [each.amount_minor for each in asked.approved if each.invoice_id == name and each.currency == currency]
     if not approved:
         return
+    same = (each for each in asked.entries if each.invoice_id == name and each.currency == currency)
     total, paid = max((each.amount_minor for each in same if not each.approved), default=0), sum(approved)
     over = attempt.amount_minor > total - paid if total else attempt.amount_minor in approved
     asked.counters["invoice.paid_minor"] = paid

@@ -10,13 +10,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
-from dunwell_gateways.declines import Classification, Row, classify
-from dunwell_gateways.port import RawDecline
+from dunwell_gateways.declines import Classification, Row
 from dunwell_kit.errors import Invalid
 from dunwell_kit.money import EXPONENTS
+from dunwell_retry.rules.meaning import meaning, since
 from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt
 from dunwell_retry.rules.rulebook import Rule
 
@@ -107,6 +107,13 @@ class Refusal:
     on: date
 
 
+class _Run(NamedTuple):
+    """Reattempts of one amount by one initiator; `begun` when the amount's original refusal is known."""
+
+    times: tuple[datetime, ...]
+    begun: bool
+
+
 @dataclass(slots=True)
 class Account:
     """The history of one account (card, mandate) at one gateway.
@@ -118,7 +125,8 @@ class Account:
         declines: All refused ones, whatever was approved between.
         hard: Refusals since the last approval with the rows that forbid the credential.
         unknown: Refusals since the last approval whose codes nobody knows.
-        visa_never: Category 1 refusals with their rule, once Visa's rules have looked.
+        visa_never: Category 1 refusals with their rule, as far as Visa's rules have looked.
+        visa_seen: How many of the refusals they have looked at.
     """
 
     entries: tuple[PastAttempt, ...]
@@ -127,8 +135,9 @@ class Account:
     declines: tuple[PastAttempt, ...]
     hard: tuple[tuple[Refusal, Row], ...]
     unknown: tuple[PastAttempt, ...]
-    visa_never: tuple[tuple[Refusal, Rule], ...] | None = None
-    _runs: dict[tuple[int, str, Initiator], tuple[datetime, ...]] = field(default_factory=dict)
+    visa_never: tuple[tuple[Refusal, Rule], ...] = ()
+    visa_seen: int = 0
+    _runs: dict[tuple[int, str, Initiator], _Run] = field(default_factory=dict)
     _amounts: dict[tuple[int, str], tuple[datetime, ...]] = field(default_factory=dict)
     _decline_times: tuple[datetime, ...] | None = None
 
@@ -139,12 +148,13 @@ class Account:
         amount since anybody's last approval is the original, not a reattempt.
         """
         key = (amount_minor, currency, initiator)
-        if key not in self._runs:
+        run = self._runs.get(key)
+        if run is None:
             same = [each for each in self.entries if each.amount_minor == amount_minor and each.currency == currency]
             original = next((each for each in _since_approval(same) if not each.approved), None)
             mine = _since_approval([each for each in same if each.initiator is initiator])
-            self._runs[key] = tuple(each.at for each in mine if each is not original)
-        return self._runs[key]
+            run = self._runs[key] = _Run(tuple(each.at for each in mine if each is not original), original is not None)
+        return run.times
 
     def declines_of(self, amount_minor: int, currency: str) -> tuple[datetime, ...]:
         """Return the instants of all refusals of one amount, oldest first."""
@@ -154,6 +164,22 @@ class Account:
                 each.at for each in self.declines if each.amount_minor == amount_minor and each.currency == currency
             )
         return self._amounts[key]
+
+    def remember(self, before: Account, refused: PastAttempt) -> None:
+        """Take over what the account before this last refusal had worked out, with the refusal added."""
+        amount, at = (refused.amount_minor, refused.currency), (refused.at,)
+        for key, run in before._runs.items():
+            if key[:2] != amount:
+                self._runs[key] = run
+            elif key[2] is refused.initiator:
+                # The first refusal of an amount is the original and no reattempt.
+                self._runs[key] = _Run(run.times + at if run.begun else run.times, True)
+            else:
+                self._runs[key] = _Run(run.times, True)
+        for same, times in before._amounts.items():
+            self._amounts[same] = times + at if same == amount else times
+        if before._decline_times is not None:
+            self._decline_times = before._decline_times + at
 
     def decline_times(self) -> tuple[datetime, ...]:
         """Return the instants of all refusals, oldest first."""
@@ -191,36 +217,25 @@ def followed(account: Account, past: PastAttempt, instrument: Instrument, gatewa
     if past.approved:
         return Account(entries, (), (), account.declines, (), ())
     refusal = _refusal(past, gateway, instrument)
-    meaning = refusal.meaning
-    return Account(
+    told = refusal.meaning
+    following = Account(
         entries,
         (*account.refusals, refusal),
         (*account.times, past.at),
         (*account.declines, past),
-        (*account.hard, *((refusal, row) for row in meaning.rows if row.hard)) if meaning.hard else account.hard,
-        account.unknown if meaning.rows else (*account.unknown, past),
+        (*account.hard, *((refusal, row) for row in told.rows if row.hard)) if told.hard else account.hard,
+        account.unknown if told.rows else (*account.unknown, past),
+        account.visa_never,
+        account.visa_seen,
     )
+    following.remember(account, past)
+    return following
 
 
 def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal:
     on = (past.at if past.at.tzinfo is UTC else past.at.astimezone(UTC)).date()
     codes = past.gateway_code, past.network_code, past.advice_code, past.message
-    return Refusal(past, _meaning(*codes, gateway, instrument.network, on, instrument.country), on)
-
-
-@lru_cache(maxsize=16_384)  # distinct codes and days of a month's cases; a plan asks for the same ones again
-def _meaning(
-    gateway_code: str | None,
-    network_code: str | None,
-    advice_code: str | None,
-    message: str | None,
-    gateway: str,
-    network: str,
-    on: date,
-    country: str | None,
-) -> Classification:
-    raw = RawDecline(gateway_code or "", network_code or "", advice_code or "", message or "")
-    return classify(raw, gateway=gateway, network=network, on=on, region=country)
+    return Refusal(past, meaning(*codes, gateway, instrument.network, since(on), instrument.country), on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ def default() -> RuleData:
     folder = resources.files("dunwell_retry.rules") / "data"
 
     def load(name: str) -> dict[str, Any]:
-        found: dict[str, Any] = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        found: dict[str, Any] = yaml.load((folder / name).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         return found
 
     return read(load("cards.yaml"), load("debits.yaml"), load("sources.yaml"))

@@ -1,0 +1,1 @@
+"""Paired measurements of Dunwell on real Kafka and Postgres; `python -m bench --help` explains."""

@@ -1,0 +1,45 @@
+"""What a refusal's codes mean on a day, remembered between the days on which the taxonomy changes.
+
+Owns: the memory; a replay asks for the same few hundred refusals on every day of a year. Refuses: the taxonomy itself,
+which is `dunwell_gateways.declines`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import date
+from functools import cache, lru_cache
+
+from dunwell_gateways.decline_tables import tables
+from dunwell_gateways.declines import Classification, classify
+from dunwell_gateways.port import RawDecline
+
+
+@cache
+def _edges() -> tuple[date, ...]:
+    """Return the dates on which any row of the taxonomy starts or ends: between two of them nothing changes."""
+    rows = (row for table in tables().values() for row in table.rows)
+    return tuple(sorted({edge for row in rows for edge in (row.effective_from, row.effective_to) if edge is not None}))
+
+
+def since(on: date) -> date:
+    """Return the first day from which on the taxonomy has said the same as on a date."""
+    edges = _edges()
+    place = bisect_right(edges, on)
+    return edges[place - 1] if place else date.min
+
+
+@lru_cache(maxsize=16_384)  # distinct refusals of a month's cases
+def meaning(
+    gateway_code: str | None,
+    network_code: str | None,
+    advice_code: str | None,
+    message: str | None,
+    gateway: str,
+    network: str,
+    on: date,
+    country: str | None,
+) -> Classification:
+    """Return what a refusal means; `on` is a day as `since` gives it, so that equal questions look equal."""
+    raw = RawDecline(gateway_code or "", network_code or "", advice_code or "", message or "")
+    return classify(raw, gateway=gateway, network=network, on=on, region=country)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, InvalidCachedStatementError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, InvalidCachedStatementError, PostgresError
 from asyncpg.transaction import Transaction
 from google.protobuf.message import Message
 from sqlalchemy.exc import DBAPIError
@@ -56,7 +56,9 @@ def sqlstate(error: BaseException) -> str:
 
 def is_transient(error: BaseException) -> bool:
     """True when the same work may succeed later: the database, not the message, is at fault."""
-    if isinstance(error, PoolTimeout | ConnectionError | InterfaceError | asyncio.TimeoutError | OSError):
+    # The driver's own confusion comes of a connection that was cut between two halves of one request.
+    broken = InterfaceError | InternalClientError | ConnectionError | asyncio.TimeoutError | OSError
+    if isinstance(error, PoolTimeout | broken):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -346,7 +348,9 @@ class Database:
                 result = await work(tx)
                 await tx.flush()
                 await transaction.commit()
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, InternalClientError):
+                    connection.terminate()
                 await self._abandon(connection, transaction)
                 if connection.is_closed():
                     await pooled.invalidate()
@@ -364,7 +368,7 @@ class Database:
         try:
             if not connection.is_closed() and connection.is_in_transaction():
                 await transaction.rollback()
-        except (PostgresError, InterfaceError, OSError):
+        except (PostgresError, InterfaceError, InternalClientError, OSError):
             connection.terminate()
 
     async def read(self, statement: str, **parameters: Any) -> Sequence[Row]:

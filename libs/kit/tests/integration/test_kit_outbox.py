@@ -19,7 +19,7 @@ from dunwell_kit.failpoints import FailpointHit, arm
 from dunwell_kit.kafka import started
 from dunwell_kit.relay import Relay
 from dunwell_kit.sending import partition_of
-from dunwell_kit.testing import Tail, kafka_producer, running, settings_of, tail, wait_until
+from dunwell_kit.testing import Tail, envelope_for, kafka_producer, running, settings_of, tail, wait_until
 
 pytestmark = pytest.mark.integration
 TOPIC = "dunwell.ingest.payment.v1"
@@ -292,7 +292,11 @@ async def test_a_window_larger_than_a_batch_keeps_its_order_and_its_partition(
         async with running(relay):
             records = await until_published(log, tenant, len(payers))
         async with kafka_producer(catalogue_on_kafka) as plain:
-            sent = await plain.send_and_wait(TOPIC, b"", key=key.encode())
+            # A whole event: other tests read this topic too.
+            plainly = changed("plain")
+            headers = envelope_for(plainly, event_id=str(kit_database.ids.uuid()), key=key).headers()
+            value = plainly.SerializeToString()
+            sent = await plain.send_and_wait(TOPIC, value, key=key.encode(), headers=headers)
     assert [payer_of(record) for record in records] == payers
     assert {record.partition for record in records} == {sent.partition}
 

@@ -44,7 +44,7 @@ def _wrapped(kind: type[DBAPIError], cause: BaseException) -> DBAPIError:
 @pytest.mark.parametrize("error", [
     ConnectionRefusedError(), TimeoutError(), pg.DeadlockDetectedError(), pg.AdminShutdownError(),
     pg.LockNotAvailableError(), pg.TooManyConnectionsError(), pg.InterfaceError("closed"),
-    pg.ConnectionDoesNotExistError(), pg.InvalidCachedStatementError(),
+    pg.ConnectionDoesNotExistError(), pg.InvalidCachedStatementError(), pg.InternalClientError("another operation"),
     _wrapped(DBAPIError, pg.CannotConnectNowError()),
 ])  # fmt: skip
 def test_what_the_database_caused_is_transient(error: BaseException) -> None:

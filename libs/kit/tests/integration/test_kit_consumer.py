@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 from aiokafka import TopicPartition
-from asyncpg import InterfaceError, PostgresError
 
 from dunwell.payment.v1 import payment_pb2
 from dunwell_kit.consumer import POISON_RUN_MAX, Consumer, FenceLost
-from dunwell_kit.database import Database, Tx
+from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import arm
 from dunwell_kit.ids import CountedIds
@@ -243,7 +242,9 @@ async def test_cut_connections_lose_and_double_nothing(bench: Bench) -> None:
         async def consumed() -> bool:
             try:
                 return len(await bench.seen()) >= 90
-            except (PostgresError, InterfaceError, OSError):
+            except Exception as error:
+                if not is_transient(error):
+                    raise
                 return False
 
         await wait_until(consumed, 30)

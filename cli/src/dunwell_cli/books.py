@@ -11,6 +11,29 @@ from rich.table import Table
 
 from dunwell_cli.output import Json, Tenant, call, console, guarded, show
 
+# The planner's names of what may stand behind a refusal, in words; of the ten the first few carry nearly all weight.
+CAUSES = {
+    "cycle": "money comes with the pay day",
+    "line": "the credit line is used up",
+    "limit": "a limit of the card",
+    "risk": "the bank's suspicion",
+    "block": "a lasting block",
+    "outage": "an outage",
+    "expired": "an expired card",
+    "dead": "a dead card",
+    "revoked": "the payer revoked",
+    "auth": "the payer has to confirm",
+}
+CAUSES_SHOWN = 3
+SHADOW_VERDICTS = {
+    "same": "would have done the same",
+    "earlier": "would have charged {place}earlier",
+    "later": "would have charged {place}later",
+    "other_method": "would have charged another method",
+    "would_stop": "would have charged no more",
+    "would_charge": "would have charged where nothing was planned",
+    "failed": "found no plan",
+}
 cases = typer.Typer(help="Recovery cases: one unpaid invoice each.", no_args_is_help=True)
 
 
@@ -67,7 +90,11 @@ def why_case(case_id: str, as_json: Json = False) -> None:
             f"[dim]{decision['at'][:16]}[/] [bold]{decision['kind']}[/] {decision['sentence']}", highlight=False
         )
         console.print(f"    rule {decision['rule']}{_evidence(decision)}", style="dim", highlight=False)
+        for line in beside(decision["outputs"].get("explanation") or {}):
+            console.print(f"    {line}", style="dim", highlight=False, markup=False)
         _refused(decision)
+        if decision.get("shadow"):
+            console.print(f"    {shadow_sentence(decision['shadow'])}", style="dim", highlight=False, markup=False)
     console.print(f"\n[bold]Next:[/] {found['next']}")
     for change in found["would_change"]:
         console.print(f"  · {change}")
@@ -76,6 +103,26 @@ def why_case(case_id: str, as_json: Json = False) -> None:
 def _evidence(decision: dict[str, Any]) -> str:
     known = [e for e in decision["evidence"] if e]
     return f" · evidence {', '.join(known)}" if known else ""
+
+
+def beside(explanation: dict[str, Any]) -> list[str]:
+    """Return what a plan keeps beside its sentence: the likely causes, the gate's word, what is left, and remarks."""
+    lines = []
+    causes = sorted((explanation.get("posterior") or {}).items(), key=lambda each: -each[1])[:CAUSES_SHOWN]
+    if causes:
+        told = ", ".join(f"{CAUSES.get(name, name)} {share:.0%}" for name, share in causes)
+        lines.append(f"likely behind the refusal: {told}")
+    facts = [f"gate {', '.join(explanation['rules'])}"] if explanation.get("rules") else []
+    facts += [f"sources {', '.join(explanation['sources'])}"] if explanation.get("sources") else []
+    if explanation.get("budget_left") is not None:
+        facts.append(f"{explanation['budget_left']} charges left")
+    if explanation.get("model_edition"):
+        facts.append(f"model {explanation['model_edition']}")
+    return [
+        *lines,
+        *([" · ".join(facts)] if facts else []),
+        *(f"note: {note}" for note in explanation.get("notes") or ()),
+    ]
 
 
 def _refused(decision: dict[str, Any]) -> None:
@@ -87,6 +134,18 @@ def _refused(decision: dict[str, Any]) -> None:
     for row in alternatives[:5]:
         table.add_row(str(row.get("at", "")), f"{row.get('score') or 0:.3f}", str(row.get("why", "")))
     console.print(table)
+
+
+def shadow_sentence(shadow: dict[str, Any]) -> str:
+    """Return what the shadow policy, which never acts, would have done in the place of the one that did."""
+    name, hours, why = f"shadow {shadow['policy']}", shadow.get("hours"), shadow.get("why") or "no reason kept"
+    told = SHADOW_VERDICTS.get(shadow["verdict"], shadow["verdict"].replace("_", " "))
+    if shadow["verdict"] == "failed":
+        return f"{name} {told}: {why}"
+    place = f"{abs(hours):g} h " if hours is not None and shadow["verdict"] in ("earlier", "later") else ""
+    at = f" at {shadow['at'][:16].replace('T', ' ')}" if shadow.get("at") else ""
+    planned = f"; {shadow['attempts']} charges planned" if shadow.get("attempts") is not None else ""
+    return f"{name} (not acted on) {told.format(place=place)}{at}{planned}: {why}"
 
 
 @cases.command("act")

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dunwell_cli import books, doctor, events, platform, policies, rules, upstate
+from dunwell_cli import books, declines, doctor, events, platform, policies, rules, upstate
 from dunwell_cli.output import Json, console, errors, fail, guarded, show
 from dunwell_kit.errors import DunwellError
 from dunwell_retry.backtest import command as backtest
@@ -27,7 +27,7 @@ app.add_typer(platform.dlq, name="dlq")
 app.add_typer(books.cases, name="cases")
 app.add_typer(events.events, name="events")
 app.add_typer(rules.rules, name="rules")
-app.add_typer(rules.declines, name="declines")
+app.add_typer(declines.declines, name="declines")
 app.add_typer(policies.policy, name="policy")
 app.command("backtest")(backtest.backtest)
 app.command("kpis")(books.kpis)

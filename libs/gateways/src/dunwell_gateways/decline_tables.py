@@ -5,7 +5,7 @@ Owns: what a row may say, and that no two rows of one code are in force at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -181,9 +181,31 @@ def sources() -> Mapping[str, str]:
 
 
 @cache
-def named_lists() -> Mapping[str, Sequence[str]]:
-    """Return file name -> the codes it must have, as published lists name them."""
-    return {name: tuple(text.split()) for name, text in _mapping(_root() / "named_lists.yaml").items()}
+def named_lists() -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Return file name -> section -> the codes it must have, as published lists name them."""
+    return {
+        name: {section: tuple(text.split()) for section, text in sections.items()}
+        for name, sections in _mapping(_root() / "named_lists.yaml").items()
+    }
+
+
+@cache
+def publishers() -> Mapping[str, frozenset[str]]:
+    """Return file name -> who publishes its primary text: hosts, and owners of repositories with a slash."""
+    return {name: frozenset(text.split()) for name, text in _mapping(_root() / "publishers.yaml").items()}
+
+
+def is_primary(file: str, address: str) -> bool:
+    """Return whether an address is the own text of the gateway or network that a file is about; subdomains count."""
+    first, theirs = address.partition("/")[0], publishers().get(file, frozenset())
+    if "." not in first:
+        return f"{first}/" in theirs
+    return any(first == host or first.endswith(f".{host}") for host in theirs)
+
+
+def misgraded(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return the rows graded A whose source is not the own text of the gateway or network they are about."""
+    return tuple(row for row in rows if row.grade == "A" and not is_primary(row.file, sources().get(row.source, "")))
 
 
 @cache

@@ -5,8 +5,9 @@ Owns: the canonical reasons and how four raw values become one of them. Refuses:
 
 Order of trust: scheme advice > network code > gateway code > message. The most trusted value that says something
 gives the reason, with one exception: when a less trusted code (but never a message) forbids the credential and the
-more trusted ones do not, the stricter wins and that code decides. A value without a row says nothing; when none has
-one, the reason is UNKNOWN with one cautious attempt, and `rows` is empty so that a person can be shown the code.
+more trusted ones do not, the stricter wins and that code decides. A value without a row says nothing, and neither does
+one whose row leaves the reason open without forbidding anything; when none says something, the reason is UNKNOWN, and
+`rows` is empty so that the gate permits one cautious attempt and a person is shown the code.
 Advice numbers mean different things per network, so an advice is only ever read under its own network: the gateway's
 rows for that network, then the network's own, then the gateway's rows for any network.
 """
@@ -32,8 +33,10 @@ from dunwell_gateways.decline_tables import (
     tables,
 )
 from dunwell_gateways.port import RawDecline
+from dunwell_kit.errors import Invalid
 
 __all__ = [
+    "CAUTIOUS_ONCE",
     "Classification",
     "Coverage",
     "Failover",
@@ -64,7 +67,7 @@ class Classification:
     Args:
         decided_by: `scheme_advice`, `network_code`, `gateway_code`, `message` or `none`.
         hard: The same credential must not be charged again off-session.
-        rows: The evidence, most trusted first; empty when no value is known.
+        rows: The evidence, most trusted first; empty when no value says anything.
         edition: Editions of the data used, e.g. `stripe/2026.11.0 visa/2026.11.0`.
     """
 
@@ -76,11 +79,12 @@ class Classification:
     edition: str
 
 
-_CAUTIOUS_ONCE = Treatment(Failover.NO, Retry.ONCE, PayerAction.LATER, False)
+# What an unknown code gets: one careful try, and a person sees it.
+CAUTIOUS_ONCE = Treatment(Failover.NO, Retry.ONCE, PayerAction.LATER, False)
 
 
 def classify(raw: RawDecline, *, gateway: str, network: str, on: date, region: str | None = None) -> Classification:
-    """Return what a refusal means under the data in force on a date.
+    """Return what a refusal means under the data in force on a date; the case of the two names is of no matter.
 
     Args:
         gateway: Name of the gateway; one without data leaves only network code and advice.
@@ -88,7 +92,7 @@ def classify(raw: RawDecline, *, gateway: str, network: str, on: date, region: s
         region: The issuer's country, ISO 3166 alpha-2.
     """
     return _classified(
-        raw.gateway_code, raw.network_code, raw.advice_code, raw.message, gateway, network.lower(), on, region
+        raw.gateway_code, raw.network_code, raw.advice_code, raw.message, gateway.lower(), network.lower(), on, region
     )
 
 
@@ -108,11 +112,15 @@ def _classified(
     evidence = list(_evidence(raw, theirs, scheme, network, on, region))
     edition = " ".join(f"{table.name}/{table.edition}" for table in (theirs, scheme) if table)
     if not evidence:
-        return Classification(Reason.UNKNOWN, _CAUTIOUS_ONCE, "none", False, (), edition)
+        return Classification(Reason.UNKNOWN, CAUTIOUS_ONCE, "none", False, (), edition)
+    rows = tuple(row for _, row in evidence)
+    if all(_open(row) for row in rows):
+        by, row = evidence[0]
+        return Classification(Reason.UNKNOWN, row.treatment, by, False, (), edition)
+    evidence = [(by, row) for by, row in evidence if not _open(row)]
     telling = [(by, row) for by, row in evidence if row.reason is not None]
     strict = [(by, row) for by, row in telling if row.hard and by != "message"]
     by, row = (strict or telling or evidence)[0]
-    rows = tuple(each for _, each in evidence)
     treatment = row.treatment
     first_by, first = evidence[0]
     if first.reason is None and not row.hard:
@@ -123,6 +131,11 @@ def _classified(
     mask = treatment.mask or any(each.treatment.mask for each in rows)
     treatment = Treatment(treatment.immediate_failover, treatment.delayed_retry, treatment.payer_action, mask)
     return Classification(row.reason or Reason.UNKNOWN, treatment, by, row.hard, rows, edition)
+
+
+def _open(row: Row) -> bool:
+    """Return whether a row says that nobody can tell: then the code is as good as unknown."""
+    return row.reason is Reason.UNKNOWN and not row.hard
 
 
 def _evidence(
@@ -168,7 +181,10 @@ class Coverage:
     """What one file holds.
 
     Args:
-        missing: Codes of the named list that have no row.
+        codes: Different codes; one number in two sections, e.g. a code and an advice, counts twice.
+        named: Codes that lists which were read name; 0 = the file rests on none, so `missing` says nothing.
+        missing: Codes of those lists that have no row in their section.
+        unmapped: Codes whose row says that nobody can tell the reason: one cautious attempt or none, and shown.
         grades: Rows per grade.
     """
 
@@ -177,9 +193,11 @@ class Coverage:
     read: str
     rows: int
     codes: int
-    sources: tuple[str, ...]
-    grades: Mapping[str, int]
+    named: int
     missing: tuple[str, ...]
+    unmapped: tuple[str, ...]
+    grades: Mapping[str, int]
+    sources: tuple[str, ...]
 
 
 def coverage() -> tuple[Coverage, ...]:
@@ -188,22 +206,36 @@ def coverage() -> tuple[Coverage, ...]:
 
 
 def _coverage(table: Table) -> Coverage:
-    have = {row.code for row in table.rows}
+    have = {(row.section, row.code) for row in table.rows}
+    named = {(section, code) for section, codes in named_lists().get(table.name, {}).items() for code in codes}
     return Coverage(
         file=table.name,
         edition=table.edition,
         read=table.read,
         rows=len(table.rows),
         codes=len(have),
-        sources=tuple(sorted({row.source for row in table.rows})),
+        named=len(named),
+        missing=tuple(f"{code} ({section})" for section, code in sorted(named - have)),
+        unmapped=tuple(sorted({row.code for row in table.rows if row.reason is Reason.UNKNOWN})),
         grades={grade: sum(row.grade == grade for row in table.rows) for grade in "ABC"},
-        missing=tuple(sorted(set(named_lists().get(table.name, ())) - have)),
+        sources=tuple(sorted({row.source for row in table.rows})),
     )
 
 
 def explain(code: str, *, gateway: str | None = None, network: str | None = None, on: date) -> tuple[Row, ...]:
-    """Return every row of a code in force on a date, of one gateway, one network, or all; regions included."""
-    wanted = {name for name in (gateway, f"networks/{network}" if network else None) if name}
+    """Return every row of a code in force on a date, of one gateway, one network, or all; regions included.
+
+    A network without a file of its own is read as plain ISO 8583, as `classify` reads it.
+
+    Raises:
+        Invalid: No gateway of that name has decline data.
+    """
+    gateway = gateway.lower() if gateway else None
+    if gateway and gateway not in tables():
+        known = ", ".join(name for name in sorted(tables()) if "/" not in name)
+        raise Invalid(f"no decline data of a gateway {gateway!r}; there is some of {known}")
+    scheme = _network(network.lower()) if network else None
+    wanted = {name for name in (gateway, scheme.name if scheme else None) if name}
     return tuple(
         row
         for name, table in sorted(tables().items())

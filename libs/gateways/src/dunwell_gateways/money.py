@@ -18,6 +18,10 @@ _EXCEPTIONS: dict[str, dict[str, int]] = {
 }
 
 
+# What the stores' 64-bit columns hold; nothing real comes near, so more is a mistake and is said to be one.
+AMOUNT_MINOR_MAX = 2**63 - 1
+
+
 class AmountInvalid(Invalid):
     """The amount cannot be one of this gateway and currency."""
 
@@ -33,14 +37,14 @@ def from_gateway(gateway: str, currency: str, amount: int) -> Money:
 
     Raises:
         UnknownCurrency: ISO 4217 has no such code.
-        AmountInvalid: Negative, or not a whole ISO minor unit.
+        AmountInvalid: Negative, not a whole ISO minor unit, or above `AMOUNT_MINOR_MAX`.
     """
     code = currency.upper()
     return Money(code, _shift(amount, exponent(code) - gateway_exponent(gateway, code), code))
 
 
 def to_gateway(gateway: str, money: Money) -> int:
-    """Return the integer the gateway expects; AmountInvalid if it is negative or no whole unit there."""
+    """Return the integer the gateway expects; AmountInvalid if it is negative, no whole unit there, or too large."""
     return _shift(money.minor, gateway_exponent(gateway, money.currency) - exponent(money.currency), money.currency)
 
 
@@ -49,8 +53,11 @@ def _shift(amount: int, places: int, currency: str) -> int:
         raise AmountInvalid(f"amount {amount} {currency} is negative")
     scale: int = 10 ** abs(places)
     if places >= 0:
-        return amount * scale
-    whole, rest = divmod(amount, scale)
+        whole, rest = amount * scale, 0
+    else:
+        whole, rest = divmod(amount, scale)
     if rest:
         raise AmountInvalid(f"amount {amount} {currency} is not a whole minor unit")
+    if whole > AMOUNT_MINOR_MAX:
+        raise AmountInvalid(f"amount {amount} {currency} is more than {AMOUNT_MINOR_MAX} minor units")
     return whole

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dunwell_gateways.keys import idempotency_key, is_ours
-from dunwell_gateways.money import AmountInvalid, from_gateway, to_gateway
+from dunwell_gateways.money import AMOUNT_MINOR_MAX, AmountInvalid, from_gateway, to_gateway
 from dunwell_kit.errors import Invalid
 from dunwell_kit.money import EXPONENTS, Money, UnknownCurrency
 
@@ -67,3 +67,16 @@ def test_impossible_amounts_raise():
         from_gateway("stripe", "usd", -1)
     with pytest.raises(AmountInvalid, match="whole"):
         from_gateway("stripe", "isk", 50)
+
+
+def test_an_amount_that_no_store_holds_raises_at_the_bound():
+    assert from_gateway("stripe", "usd", AMOUNT_MINOR_MAX).minor == AMOUNT_MINOR_MAX == 2**63 - 1
+    with pytest.raises(AmountInvalid, match="more than 9223372036854775807"):
+        from_gateway("stripe", "usd", AMOUNT_MINOR_MAX + 1)
+    # The bound holds for what is stored: a gateway's own units may be larger than ISO's, or smaller.
+    assert from_gateway("stripe", "mga", AMOUNT_MINOR_MAX // 100).minor <= AMOUNT_MINOR_MAX
+    with pytest.raises(AmountInvalid, match="more than"):
+        from_gateway("stripe", "mga", AMOUNT_MINOR_MAX // 100 + 1)
+    assert from_gateway("stripe", "isk", (AMOUNT_MINOR_MAX + 1) // 100 * 100).minor < AMOUNT_MINOR_MAX
+    with pytest.raises(AmountInvalid, match="more than"):
+        to_gateway("stripe", Money("ISK", AMOUNT_MINOR_MAX))

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime
 
 from dunwell_kit.database import Database
 from dunwell_ledger import views
@@ -14,6 +15,8 @@ DEFAULT_TENANT = "default"
 # Postgres has no character NUL, so no name holds one.
 TEXT = r"^[^\x00]*$"
 Tenant = Annotated[str, Query(max_length=64, pattern=TEXT)]
+# The auditor's view: what the books said at that instant. With its offset, as every instant.
+Known = Annotated[AwareDatetime | None, Query()]
 Name = Annotated[str, Query(max_length=255, pattern=TEXT)]
 
 
@@ -22,12 +25,16 @@ def routes(database: Database) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["ledger"])
 
     @router.get("/trial-balance")
-    async def trial_balance(tenant: Tenant = DEFAULT_TENANT, as_of: date | None = None) -> dict[str, Any]:
-        return await views.trial_balance(database, tenant, as_of or database.clock.now().date())
+    async def trial_balance(
+        tenant: Tenant = DEFAULT_TENANT, as_of: date | None = None, known_at: Known = None
+    ) -> dict[str, Any]:
+        return await views.trial_balance(database, tenant, as_of or database.clock.now().date(), known_at)
 
     @router.get("/aging")
-    async def aging(tenant: Tenant = DEFAULT_TENANT, as_of: date | None = None) -> dict[str, Any]:
-        return await views.aging(database, tenant, as_of or database.clock.now().date())
+    async def aging(
+        tenant: Tenant = DEFAULT_TENANT, as_of: date | None = None, known_at: Known = None
+    ) -> dict[str, Any]:
+        return await views.aging(database, tenant, as_of or database.clock.now().date(), known_at)
 
     @router.get("/balances/{invoice_id}")
     async def balances(

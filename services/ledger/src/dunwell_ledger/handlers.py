@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 
 from dunwell.common.v1 import common_pb2
 from dunwell.journal.v1 import journal_pb2
-from dunwell.payment.v1 import payment_pb2
 from dunwell_kit import metrics
 from dunwell_kit.database import Tx
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.messages import Handler, Received
+from dunwell_kit.money import Money
 from dunwell_ledger import store, translate
-from dunwell_ledger.decide import decide, due_on
-from dunwell_ledger.model import Fact, Journal, Kind
+from dunwell_ledger.decide import currency_of, dated, decide, due, owed
+from dunwell_ledger.model import Fact, Journal, Kind, Subject
 from dunwell_ledger.policy import LedgerPolicy
 
 
@@ -29,27 +30,21 @@ class Books:
         for fact in translate.facts_of(received.message, received.envelope.id, received.envelope.time):
             await self._book(tx, fact, received)
 
-    async def on_dispute(self, tx: Tx, received: Received) -> None:
-        """Note that an invoice is, or is no longer, in dispute, and book what that moves."""
-        message = received.message
-        if isinstance(message, payment_pb2.DisputeOpened | payment_pb2.DisputeClosed):
-            opened = isinstance(message, payment_pb2.DisputeOpened) and not message.inquiry
-            await store.mark_disputed(tx, translate.subject_of(message.origin), opened)
-        await self.on_fact(tx, received)
-
-    async def _book(self, tx: Tx, fact: Fact, received: Received) -> None:
-        item = await store.open_item(tx, fact.subject)
-        if fact.what == "dispute_closed":
-            item = await store.with_dispute(tx, item, fact)
-        journals = decide(item, fact, self._policy)
-        if journals or fact.what == "opened":
-            await store.ensure_item(tx, fact, due_on(fact, self._policy))
-        case_id = fact.subject.case_id or (item.subject.case_id if item else "")
-        posted = await store.post(tx, journals, case_id) if journals else []
+    async def _book(self, tx: Tx, told: Fact, received: Received) -> None:
+        fact = dated(told, self._policy)
+        known = await store.note(tx, fact)
+        missing = decide(known.facts, known.journals, self._policy, because=fact.evidence)
+        posted = await store.post(tx, known.thread, missing, known.subject.case_id) if missing else []
         for journal in posted:
-            _announce(tx, journal, received.envelope.key, case_id)
-        if posted and fact.subject.item:
-            await _announce_balance(tx, fact, received.envelope.key, case_id)
+            _announce(tx, journal, received.envelope.key, known.subject.case_id)
+        if known.item is not None:
+            after = [*known.journals, *posted]
+            currency = currency_of(after) or known.item.currency
+            await store.settle_item(
+                tx, known, replace(known.item, currency=currency, due=due(known.facts, self._policy))
+            )
+            if posted:
+                _announce_balance(tx, known.subject, Money(currency, owed(after)), received.envelope.key)
         failpoint("ledger.before_commit")
 
 
@@ -73,19 +68,17 @@ def _announce(tx: Tx, journal: Journal, key: str, case_id: str) -> None:
         )
 
 
-async def _announce_balance(tx: Tx, fact: Fact, key: str, case_id: str) -> None:
-    subject = fact.subject
-    owed = await store.balance(tx, subject)
+def _announce_balance(tx: Tx, subject: Subject, balance: Money, key: str) -> None:
     tx.emit(
         journal_pb2.BalanceChanged(
             tenant_id=subject.tenant_id,
             payer_id=subject.payer_id,
             invoice_id=subject.invoice_id,
-            case_id=case_id,
-            balance=common_pb2.Money(currency_code=fact.money.currency, minor_units=owed),
+            case_id=subject.case_id,
+            balance=common_pb2.Money(currency_code=balance.currency, minor_units=balance.minor),
         ),
         key=key,
-        correlation_id=case_id,
+        correlation_id=subject.case_id,
     )
 
 
@@ -95,9 +88,9 @@ def consumed(books: Books) -> Mapping[str, Handler]:
         "dunwell.payment.failed.v1": books.on_fact,
         "dunwell.payment.succeeded.v1": books.on_fact,
         "dunwell.payment.refunded.v1": books.on_fact,
-        "dunwell.dispute.opened.v1": books.on_dispute,
-        "dunwell.dispute.updated.v1": books.on_dispute,
-        "dunwell.dispute.closed.v1": books.on_dispute,
+        "dunwell.dispute.opened.v1": books.on_fact,
+        "dunwell.dispute.updated.v1": books.on_fact,
+        "dunwell.dispute.closed.v1": books.on_fact,
         "dunwell.invoice.opened.v1": books.on_fact,
         "dunwell.invoice.changed.v1": books.on_fact,
         "dunwell.invoice.paid.v1": books.on_fact,

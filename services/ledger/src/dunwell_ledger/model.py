@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 from dunwell_kit.errors import Invalid
@@ -26,6 +27,7 @@ class Kind(StrEnum):
     DISPUTE_WITHDRAWN = "dispute_withdrawn"
     DISPUTE_CLOSED = "dispute_closed"
     WRITE_OFF = "write_off"
+    REVERSAL = "reversal"
 
 
 AR = "ar.principal"
@@ -79,7 +81,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """One balanced entry; its id is derived from its source, which makes it idempotent."""
+    """One balanced entry; its id is derived from its source, which makes it idempotent.
+
+    Args:
+        reverses: The journal that this one takes back, leg by leg.
+    """
 
     subject: Subject
     kind: Kind
@@ -89,6 +95,7 @@ class Journal:
     legs: tuple[Leg, ...]
     rule: str
     evidence: tuple[str, ...] = field(default=())
+    reverses: UUID | None = None
 
     def __post_init__(self) -> None:
         if len(self.legs) < 2 or sum(leg.amount for leg in self.legs) != 0:
@@ -102,28 +109,32 @@ class Journal:
         return journal_id(self.subject.tenant_id, self.kind, self.source_id)
 
 
+# Asked for several times while one event is handled.
+@lru_cache(maxsize=1024)
 def journal_id(tenant_id: str, kind: Kind, source_id: str) -> UUID:
     """Return the id of the journal that a source gives: the first 16 bytes of SHA-256 over `tenant|kind|source`."""
     return UUID(bytes=hashlib.sha256(f"{tenant_id}|{kind}|{source_id}".encode()).digest()[:16])
 
 
 @dataclass(frozen=True, slots=True)
-class OpenItem:
-    """An invoice as the books see it.
+class Standing:
+    """How an invoice stands between two facts of its replay.
 
     Args:
+        currency: Empty until the invoice is opened.
         principal: What is still owed, minor units.
         written_off: What was written off and is not yet recovered.
-        booked: Sources of the journals posted for it.
+        paid: What payments of the invoice brought.
+        unexplained: What the gateway said was paid and no payment has accounted for yet.
+        withdrawn: What the gateway took back for a dispute that is not closed.
     """
 
-    subject: Subject
-    currency: str
-    due_on: date
-    principal: int
-    written_off: int
-    booked: frozenset[tuple[Kind, str]] = frozenset()
-    paid_out_of_band: tuple[tuple[str, int], ...] = ()
+    currency: str = ""
+    principal: int = 0
+    written_off: int = 0
+    paid: int = 0
+    unexplained: int = 0
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +142,46 @@ class Fact:
     """One thing an event told, in the books' words.
 
     Args:
-        what: `opened changed paid payment refund withdrawn dispute_closed voided uncollectible exhausted`.
-        money: The amount told.
+        what: `opened changed paid payment refund disputed withdrawn dispute_closed voided uncollectible exhausted`.
+        money: The amount told; None where none is told, which books nothing.
         source_id: The gateway object: `gateway:account:object`.
         won: For a closed dispute, whether the merchant keeps the money.
         due_at: When the invoice is due, where that is told; else it is due when the fact happened.
+        paid_by: For an invoice said to be paid, the payment it names: `gateway:account:object`.
+        effective_on: Its business date, once the books have noted it.
+        due_on: The business date of `due_at`, once the books have noted it.
     """
 
     what: str
     subject: Subject
-    money: Money
+    money: Money | None
     source_id: str
     at: datetime
     evidence: tuple[str, ...]
     won: bool = False
     due_at: datetime | None = None
+    paid_by: str = ""
+    effective_on: date | None = None
+    due_on: date | None = None
 
     @property
-    def withdrawn_source(self) -> str:
-        """The source of the withdrawal that a closed dispute follows."""
-        return self.source_id.removesuffix(":closed") + ":withdrawn"
+    def minor(self) -> int:
+        """The amount in minor units; 0 where none is told."""
+        return self.money.minor if self.money else 0
+
+    @property
+    def currency(self) -> str:
+        """The currency of the amount; empty where none is told."""
+        return self.money.currency if self.money else ""
+
+    @property
+    def thread(self) -> str:
+        """What the fact is folded with: its invoice, or the gateway object where an invoice plays no part."""
+        if self.what in DISPUTE_FACTS:
+            return self.source_id.rpartition(":")[0]
+        if self.what == "refund" or not self.subject.item:
+            return self.source_id
+        return self.subject.item
+
+
+DISPUTE_FACTS = frozenset({"disputed", "withdrawn", "dispute_closed"})

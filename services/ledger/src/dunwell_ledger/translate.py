@@ -50,7 +50,7 @@ def facts_of(message: Message, event_id: str, made_at: datetime) -> list[Fact]:
     if isinstance(message, recovery_pb2.RecoveryOpened):
         subject = subject_of_case(message.case)
         at = instant(message, "failed_at") or made_at
-        return [Fact("opened", subject, money_of(message.amount), subject.item, at, (event_id,))]
+        return [Fact("opened", subject, money_of(message.amount), f"{subject.item}:opened", at, (event_id,))]
     return _gateway_facts(message, event_id, made_at)
 
 
@@ -65,12 +65,15 @@ def _gateway_facts(message: Message, event_id: str, made_at: datetime) -> list[F
     origin: payment_pb2.Origin = message.origin  # type: ignore[attr-defined]
     subject = subject_of(origin)
     at = instant(origin, "occurred_at") or made_at
-    if not message.amount.currency_code:  # type: ignore[attr-defined]
-        # Nothing can be booked without an amount.
-        return []
-    money = money_of(message.amount)  # type: ignore[attr-defined]
     evidence = (event_id, *origin.gateway_event_ids)
     gateway = f"{origin.gateway}:{origin.account}"
+    told = bool(message.amount.currency_code)  # type: ignore[attr-defined]
+    money = money_of(message.amount) if told else None  # type: ignore[attr-defined]
+    if isinstance(message, _DISPUTES):
+        return _dispute_facts(message, subject, money, gateway, at, evidence)
+    if money is None:
+        # Nothing can be booked without an amount.
+        return []
     what = _INVOICE_FACTS.get(type(message))
     if what is not None:
         if not subject.invoice_id:
@@ -80,23 +83,36 @@ def _gateway_facts(message: Message, event_id: str, made_at: datetime) -> list[F
         return [Fact(what, subject, money, source, at, evidence, due_at=due_at)]
     if isinstance(message, payment_pb2.PaymentSucceeded | payment_pb2.InvoicePaid):
         payment = origin.payment_id or origin.charge_id
+        if payment and isinstance(message, payment_pb2.InvoicePaid) and subject.invoice_id:
+            source = f"{subject.item}:paid"
+            return [Fact("paid", subject, money, source, at, evidence, paid_by=f"{gateway}:{payment}")]
         if payment:
             return [Fact("payment", subject, money, f"{gateway}:{payment}", at, evidence)]
-        return [Fact("paid", subject, money, f"{subject.item}:paid", at, evidence)]
+        return [Fact("paid", subject, money, f"{subject.item}:paid", at, evidence)] if subject.invoice_id else []
     if isinstance(message, payment_pb2.PaymentRefunded):
         return [Fact("refund", subject, money, f"{gateway}:{message.refund_id}", at, evidence)]
-    return _dispute_facts(message, subject, money, gateway, at, evidence)
+    return []
+
+
+_DISPUTES = payment_pb2.DisputeOpened | payment_pb2.DisputeUpdated | payment_pb2.DisputeClosed
 
 
 def _dispute_facts(
-    message: Message, subject: Subject, money: Money, gateway: str, at: datetime, evidence: tuple[str, ...]
+    message: payment_pb2.DisputeOpened | payment_pb2.DisputeUpdated | payment_pb2.DisputeClosed,
+    subject: Subject,
+    money: Money | None,
+    gateway: str,
+    at: datetime,
+    evidence: tuple[str, ...],
 ) -> list[Fact]:
-    if isinstance(message, payment_pb2.DisputeUpdated) and message.funds_withdrawn:
-        return [Fact("withdrawn", subject, money, f"{gateway}:{message.dispute_id}:withdrawn", at, evidence)]
+    dispute = f"{gateway}:{message.dispute_id}"
     if isinstance(message, payment_pb2.DisputeClosed):
-        source = f"{gateway}:{message.dispute_id}:closed"
-        return [Fact("dispute_closed", subject, money, source, at, evidence, won=message.won)]
-    # A dispute that is only opened moves no money.
+        return [Fact("dispute_closed", subject, money, f"{dispute}:closed", at, evidence, won=message.won)]
+    if isinstance(message, payment_pb2.DisputeOpened):
+        # An inquiry is no dispute until money is withdrawn.
+        return [] if message.inquiry else [Fact("disputed", subject, money, f"{dispute}:opened", at, evidence)]
+    if message.funds_withdrawn:
+        return [Fact("withdrawn", subject, money, f"{dispute}:withdrawn", at, evidence)]
     return []
 
 
@@ -128,4 +144,5 @@ _SENTENCES = {
     "dispute_withdrawn": "The gateway took disputed money back.",
     "dispute_closed": "The dispute ended.",
     "write_off": "What is still open is not expected to come.",
+    "reversal": "An event that came late shows that an entry was wrong, so the entry is taken back.",
 }

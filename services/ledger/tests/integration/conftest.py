@@ -114,3 +114,15 @@ def books(database: Database) -> Told:
 def books_with(database: Database) -> Callable[[LedgerPolicy], Told]:
     """Make books of a policy."""
     return lambda policy: Told(database, policy)
+
+
+@pytest.fixture
+def books_of() -> Callable[[Database, str], Told]:
+    """Make books of a tenant in a database of the test's own."""
+
+    def made(database: Database, tenant: str) -> Told:
+        told = Told(database)
+        told.tenant = tenant
+        return told
+
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from dunwell_kit.money import Money
 from dunwell_ledger import model
-from dunwell_ledger.decide import FACTS, decide, due_on, effective_on
-from dunwell_ledger.model import Fact, Journal, Kind, Leg, OpenItem, Subject, Unbalanced
+from dunwell_ledger.decide import FACTS, dated, decide
+from dunwell_ledger.model import Fact, Journal, Kind, Leg, Subject, Unbalanced
 from dunwell_ledger.policy import BUCKET_NAMES, LedgerPolicy, bucket
 
 AT = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
@@ -26,6 +27,7 @@ SOURCES = {
     "payment": "stripe:acct:pi_1",
     "refund": "stripe:acct:re_1",
     "withdrawn": "stripe:acct:dp_1:withdrawn",
+    "disputed": "stripe:acct:dp_1:opened",
     "dispute_closed": "stripe:acct:dp_1:closed",
     "voided": f"{SUBJECT.item}:voided",
     "uncollectible": f"{SUBJECT.item}:uncollectible",
@@ -40,40 +42,31 @@ def fact(what: str, minor: int = 2000, *, source: str = "", currency: str = "EUR
 
 
 class Books:
-    """The books of one invoice in memory: what the database's function does with journals."""
+    """The books of one invoice in memory: what store and database do with facts and journals."""
 
     def __init__(self, policy: LedgerPolicy = POLICY) -> None:
         self.policy = policy
+        self.facts: list[Fact] = []
         self.journals: list[Journal] = []
-
-    @property
-    def item(self) -> OpenItem | None:
-        if not self.journals:
-            return None
-        legs = [(j, leg) for j in self.journals for leg in j.legs]
-        return OpenItem(
-            SUBJECT,
-            "EUR",
-            AT.date(),
-            principal=sum(leg.amount for _, leg in legs if leg.account == model.AR),
-            written_off=-sum(leg.amount for j, leg in legs if leg.account == model.AR and j.kind is Kind.WRITE_OFF)
-            + sum(leg.amount for _, leg in legs if leg.account == model.RECOVERY_INCOME),
-            booked=frozenset((j.kind, j.source_id) for j in self.journals),
-            paid_out_of_band=tuple(
-                (j.source_id, sum(leg.amount for leg in j.legs if leg.amount > 0))
-                for j in self.journals
-                if j.rule == "ledger.paid_out_of_band"
-            ),
-        )
+        self.threads: dict[UUID, str] = {}
 
     def tell(self, *facts: Fact) -> list[Journal]:
+        """Hear facts that happen one second after another, in this order."""
+        first = len(self.facts)
+        return self.hear(*(replace(each, at=AT + timedelta(seconds=first + n)) for n, each in enumerate(facts)))
+
+    def hear(self, *facts: Fact) -> list[Journal]:
+        """Hear facts that happened when they say."""
         new: list[Journal] = []
         for each in facts:
-            posted = decide(self.item, each, self.policy)
-            ids = {j.id for j in self.journals}
-            fresh = [j for j in posted if j.id not in ids]
-            self.journals += fresh
-            new += fresh
+            self.facts.append(dated(each, self.policy))
+            thread = [known for known in self.facts if known.thread == each.thread]
+            booked = [journal for journal in self.journals if self.threads[journal.id] == each.thread]
+            posted = decide(thread, booked, self.policy)
+            assert not {journal.id for journal in posted} & {journal.id for journal in self.journals}
+            self.threads.update({journal.id: each.thread for journal in posted})
+            self.journals += posted
+            new += posted
         return new
 
     def balance(self, account: str) -> int:
@@ -233,12 +226,15 @@ def test_a_journals_id_depends_on_tenant_kind_and_source_alone() -> None:
 
 def test_business_dates_are_the_tenants() -> None:
     berlin = LedgerPolicy(timezone="Europe/Berlin")
-    assert (effective_on(fact("opened"), POLICY), effective_on(fact("opened"), berlin)) == (
-        date(2026, 3, 1),
-        date(2026, 3, 2),
-    )
+    days = [dated(fact("opened"), policy).effective_on for policy in (POLICY, berlin)]
+    assert days == [date(2026, 3, 1), date(2026, 3, 2)]
     told = fact("opened", due_at=datetime(2026, 4, 1, tzinfo=UTC))
-    assert due_on(told, berlin) == date(2026, 4, 1)
+    assert dated(told, berlin).due_on == date(2026, 4, 1)
+
+
+def test_a_changed_zone_does_not_move_what_is_noted() -> None:
+    noted = dated(fact("opened"), POLICY)
+    assert dated(noted, LedgerPolicy(timezone="Europe/Berlin")) == noted
 
 
 @pytest.mark.parametrize(

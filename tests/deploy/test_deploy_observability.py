@@ -53,11 +53,54 @@ def run(promtool: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(promtool), *arguments], capture_output=True, text=True, check=False)
 
 
-# Promtool may have to be downloaded first.
-@pytest.mark.timeout(binaries.DOWNLOAD_SECONDS_MAX + 120)
+# Promtool may have to be downloaded first, or built where that fails.
+@pytest.mark.timeout(binaries.DOWNLOAD_SECONDS_MAX + binaries.BUILD_SECONDS_MAX + 120)
 def test_every_alert_fires_and_stays_silent_when_it_should(promtool: Path, folder: Path) -> None:
     done = run(promtool, "test", "rules", str(folder / "alerts_test.yaml"), str(folder / "alerts_days_test.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_spoiled_rule_file_is_refused(promtool: Path, folder: Path, tmp_path: Path) -> None:
+    good = folder / "alerts.yaml"
+    assert run(promtool, "check", "rules", str(good)).returncode == 0
+    bad = tmp_path / "alerts.yaml"
+    bad.write_text(good.read_text().replace('up{job="dunwell"} == 0', 'up{job="dunwell" == 0'))
+    done = run(promtool, "check", "rules", str(bad))
+    assert done.returncode == 1
+    assert "could not parse expression" in done.stdout + done.stderr
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    """Put a program of a few lines of shell into a folder."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("apt", ["", "exit 1", "echo no such package >&2; exit 100"])
+def test_promtool_is_built_without_the_clouds_where_debian_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apt: str
+) -> None:
+    monkeypatch.setenv("DUNWELL_CACHE_DIR", str(tmp_path / "cache"))
+    script(tmp_path, "go", f'echo "$@" > {tmp_path}/asked; printf "" > "$GOBIN/promtool"')
+    if apt:
+        script(tmp_path, "apt-get", apt)
+        script(tmp_path, "dpkg", "exit 1")
+    assert binaries.promtool(search=str(tmp_path)) == tmp_path / "cache/bin/promtool"
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked == ["install", f"-tags={binaries.PROMTOOL_TAGS}", binaries.PROMTOOL]
+
+
+def test_a_machine_without_promtool_debian_and_go_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(binaries.Missing, match="install Prometheus"):
+        binaries.promtool(search=str(tmp_path))
+
+
+def test_a_build_that_fails_says_which_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUNWELL_CACHE_DIR", str(tmp_path / "cache"))
+    script(tmp_path, "go", "echo no network >&2; exit 1")
+    with pytest.raises(binaries.Missing, match=r"mend `.*go install .*promtool@.*`: no network"):
+        binaries.promtool(search=str(tmp_path))
 
 
 def test_every_alert_has_both_cases(folder: Path, alerts: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ class Control:
 
     async def _pending(self, _: Request) -> Response:
         """Return deliveries not acknowledged; messages reach the payer model as they arrive, so none waits."""
-        deliveries = self._store.delivery_stats()["pending"]
+        deliveries = self._store.pending()
         return JSONResponse({"pending": deliveries, "deliveries": deliveries, "messages": 0})
 
     async def _truth(self, _: Request) -> Response:

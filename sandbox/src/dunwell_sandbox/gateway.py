@@ -20,8 +20,8 @@ from dunwell_sandbox.store import Store
 
 Answer = tuple[int, Json]
 # Held back long enough that the next events of the same failure overtake it, short enough for a time-lapse.
-_DISORDER_SECONDS = (0.02, 0.12)
-_DUPLICATE_SECONDS = (0.0, 0.1)
+_DISORDER_SECONDS = (0.01, 0.04)
+_DUPLICATE_SECONDS = (0.0, 0.03)
 
 
 class Refused(Exception):

@@ -92,7 +92,7 @@ async def _drained(quiet: Quiet, lapse: Lapse) -> list[Broken]:
     """Ask once more whether everything is drained: no lag, nothing unsent, nothing due, within 60 s."""
     quiet.seconds = 60
     try:
-        await quiet.wait(lapse.now)
+        await quiet.wait(lapse.now, listeners=True)
     except Unavailable as error:
         return [Broken("I12", "drained_within_60_s", ({"what": str(error)},))]
     return []

@@ -58,7 +58,7 @@ class Driver:
                 lapse.now = min(ends_at, following)
                 self._clock.set(lapse.now)
                 lapse.steps += 1
-            await self._quiet.wait(lapse.now)
+            await self._quiet.wait(lapse.now, listeners=True)
             return lapse
         finally:
             await self._http.aclose()

@@ -7,7 +7,10 @@ nothing of it changed between two looks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -17,27 +20,44 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from dunwell_contracts.catalogue import topics
 from dunwell_kit.errors import Unavailable
 
-# Asked again and again while somebody works, so it looks at two indexes only.
-_WORK = """
-SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
-     + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1) AS work"""
 # This slot and the one before: a time-lapse is over long before the rows of a third, three hours older, are looked for.
 _SLOT = "((extract(epoch FROM now())::bigint / 10800 + {}) % 8)"
 _RECENT = f"o.slot IN ({_SLOT.format(8)}, {_SLOT.format(7)})"
+# Whoever has work is asked no further: he is asked again and again, by two indexes only.
 _BUSY = f"""
-SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
-     + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1) AS work,
-  EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
+SELECT w.work, CASE WHEN w.work = 0 THEN EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
      OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT} AND o.xid >= pg_snapshot_xmax(c.lo))
      OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT}
-       AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) AS unsent,
+       AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) ELSE true END AS unsent,
   (SELECT coalesce(sum(next_offset), 0) FROM cursors)::bigint AS consumed,
-  (SELECT coalesce(max(id), 0) FROM effects) AS effects"""  # noqa: S608 - constants of this file
-_NEW_DELIVERIES = "SELECT count(*) FROM deliveries WHERE state = 'new'"
-_NEXT_TIMER = "SELECT min(due_at) FROM timers WHERE state = 'pending'"
-_NEXT_EFFECT = "SELECT min(not_before) FROM effects WHERE state = 'pending' AND not_before > $1"
-# A look costs the stores about a millisecond; looking more often would slow what is waited for.
+  (SELECT coalesce(max(id), 0) FROM effects) AS effects
+FROM (SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
+     + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1)
+     + {{unread}} AS work) w"""  # noqa: S608 - constants of this file
+# Ingest alone has something to read that neither Kafka nor a timer knows of.
+_UNREAD = {"ingest": "(SELECT count(*) FROM deliveries WHERE state = 'new')"}
+_NEXT_DUE = """
+SELECT least((SELECT min(due_at) FROM timers WHERE state = 'pending'),
+             (SELECT min(not_before) FROM effects WHERE state = 'pending' AND not_before > $1))"""
+# They listen and never act, so between two steps nobody waits for them; at the end everybody is waited for.
+_LISTENERS = frozenset({"analytics"})
+# Looking more often would slow what is waited for.
 LOOK_EVERY_SECONDS = 0.012
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one look found so far."""
+
+    now: datetime
+    services: tuple[str, ...]
+    consumed: dict[str, int] = field(default_factory=dict)
+    effects: dict[str, int] = field(default_factory=dict)
+    ends: dict[TopicPartition, int] = field(default_factory=dict)
+
+
+# Says what is busy, or nothing.
+Probe = Callable[[_Look], Awaitable[str]]
 
 
 class Quiet:
@@ -46,15 +66,16 @@ class Quiet:
     def __init__(self, postgres_dsn: str, kafka_bootstrap: str, sandbox_url: str, services: tuple[str, ...]) -> None:
         self._dsn, self._bootstrap, self._sandbox_url = postgres_dsn, kafka_bootstrap, sandbox_url
         self._services = services
+        self._acting = tuple(service for service in services if service not in _LISTENERS)
         self._connections: dict[str, asyncpg.Connection] = {}
         self._kafka = AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap)
         self._http = httpx.AsyncClient(timeout=30, trust_env=False)  # noqa: DW-http - a checker on loopback
         # Longer than any lease, so that a killed process is waited for and a stuck one is not.
         self.seconds = 60.0
-        self._busiest = services[0]
+        self._probes: list[Probe] = []
+        self._statements = {service: _BUSY.format(unread=_UNREAD.get(service, "0")) for service in services}
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._all_partitions: list[TopicPartition] = []
-        self._deliveries: asyncpg.Connection
 
     async def __aenter__(self) -> Quiet:
         base = self._dsn.rpartition("/")[0]
@@ -65,22 +86,28 @@ class Quiet:
             read = [t for t in topics().values() if service in t.consumers]
             self._partitions[service] = [TopicPartition(t.name, p) for t in read for p in range(t.partitions_local)]
         self._all_partitions = sorted({tp for tps in self._partitions.values() for tp in tps})
-        # A connection of its own, since one connection answers one question at a time.
-        self._deliveries = await asyncpg.connect(f"{base}/dunwell_ingest")
+        # At first in the order in which work moves on; Kafka is compared with what the stores say.
+        self._probes = [self._gateway, *(partial(self._store, service) for service in self._acting), self._topics]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
         await self._kafka.stop()
-        for connection in (self._deliveries, *self._connections.values()):
+        for connection in self._connections.values():
             await connection.close()
 
-    async def wait(self, now: datetime) -> None:
-        """Return when all is quiet at a virtual instant; Unavailable says what is still busy."""
+    async def wait(self, now: datetime, *, listeners: bool = False) -> None:
+        """Return when all is quiet at a virtual instant; Unavailable says what is still busy.
+
+        Args:
+            listeners: Wait also for those who only listen.
+        """
+        services = self._services if listeners else self._acting
         loop = asyncio.get_running_loop()
         end, before = loop.time() + self.seconds, None
         while True:
-            busy, print_ = await self._look(now)
+            # Once nobody was busy, nobody is expected to be.
+            busy, print_ = await self._look(_Look(now, services), at_once=before is not None)
             if not busy and print_ == before:
                 return
             # What moved from one store to another during a look is in the other by now: the second look is at once.
@@ -88,41 +115,64 @@ class Quiet:
             if again:
                 continue
             if loop.time() > end:
-                raise Unavailable(
-                    f"after {self.seconds:g} s the pipeline is still busy: {', '.join(busy) or 'changing'}"
-                )
+                raise Unavailable(f"after {self.seconds:g} s the pipeline is still busy: {busy or 'changing'}")
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def _look(self, now: datetime) -> tuple[list[str], tuple[int, ...]]:
-        # Whoever was busy last is asked first and alone: while he still is, nobody else need be.
-        busiest = self._connections[self._busiest]
-        if work := await busiest.fetchval(_WORK, now):
-            return [f"{self._busiest}: {work} due"], ()
-        names = self._services
-        pending, unread, ends, *rows = await asyncio.gather(
-            self._http.get(f"{self._sandbox_url}/_sandbox/pending"),
-            self._deliveries.fetchval(_NEW_DELIVERIES),
-            self._kafka.end_offsets(self._all_partitions),
-            *(self._connections[service].fetchrow(_BUSY, now) for service in names),
-        )
-        found = []
-        if on_their_way := pending.json()["pending"]:
-            found.append(f"{on_their_way} webhooks or messages on their way")
-        if unread:
-            found.append(f"ingest: {unread} deliveries unread")
-        for service, row in zip(names, rows, strict=True):
-            if row["work"] or row["unsent"]:
-                self._busiest = service
-                found.append(f"{service}: {row['work']} due, outbox {'un' if row['unsent'] else ''}sent")
-            elif row["consumed"] < sum(ends[tp] for tp in self._partitions[service]):
-                found.append(f"{service}: behind")
-        return found, (sum(ends.values()), *(row["effects"] for row in rows))
+    async def _look(self, look: _Look, at_once: bool) -> tuple[str, tuple[int, ...]]:
+        """Return what is busy, or nothing and a print of how far everybody is.
+
+        Args:
+            at_once: Ask everybody side by side, where nobody is expected to be busy; else one after the other, so
+                that while one is busy nobody else need be asked.
+        """
+        if at_once:
+            answers = await asyncio.gather(*(probe(look) for probe in self._probes))
+            busy = next(filter(None, answers), "")
+        else:
+            busy = await self._first_busy(look)
+        busy = busy or await self._behind(look)
+        if busy:
+            return busy, ()
+        return "", (sum(look.ends.values()), *(look.effects[service] for service in look.services))
+
+    async def _first_busy(self, look: _Look) -> str:
+        for probe in self._probes:
+            if busy := await probe(look):
+                # Asked first the next time, for it is likely to be busy still.
+                self._probes = [probe, *(other for other in self._probes if other != probe)]
+                return busy
+        return ""
+
+    async def _gateway(self, look: _Look) -> str:
+        pending = (await self._http.get(f"{self._sandbox_url}/_sandbox/pending")).json()["pending"]
+        return f"{pending} webhooks or messages on their way" if pending else ""
+
+    async def _store(self, service: str, look: _Look) -> str:
+        row = await self._connections[service].fetchrow(self._statements[service], look.now)
+        assert row is not None
+        look.consumed[service], look.effects[service] = row["consumed"], row["effects"]
+        if row["work"]:
+            return f"{service}: {row['work']} due or unread"
+        return f"{service}: outbox unsent" if row["unsent"] else ""
+
+    async def _topics(self, look: _Look) -> str:
+        look.ends = await self._kafka.end_offsets(self._all_partitions)
+        return ""
+
+    async def _behind(self, look: _Look) -> str:
+        for service in look.services:
+            # Those who only listen are no probe of every look.
+            if service not in look.consumed and (busy := await self._store(service, look)):
+                return busy
+            if look.consumed[service] < sum(look.ends[tp] for tp in self._partitions[service]):
+                return f"{service}: behind"
+        return ""
 
     async def next_due(self, now: datetime) -> datetime | None:
         """Return when the next timer or postponed effect of any service is due."""
-        timers = await asyncio.gather(*(c.fetchval(_NEXT_TIMER) for c in self._connections.values()))
-        effects = await asyncio.gather(*(c.fetchval(_NEXT_EFFECT, now) for c in self._connections.values()))
-        return min((at for at in (*timers, *effects) if at is not None), default=None)
+        acting = [self._connections[service] for service in self._acting]
+        found = await asyncio.gather(*(connection.fetchval(_NEXT_DUE, now) for connection in acting))
+        return min((at for at in found if at is not None), default=None)
 
     async def fetch(self, service: str, statement: str, *values: object) -> list[dict[str, Any]]:
         """Read from a service's store, for checks and reports."""

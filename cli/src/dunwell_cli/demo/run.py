@@ -76,7 +76,8 @@ def fleet_options(options: DemoOptions) -> FleetOptions:
             "DUNWELL_RETRY_HOLDOUT_SHARE": str(options.holdout_share),
             "DUNWELL_RETRY_EXPERIMENT": EXPERIMENT,
             "DUNWELL_LEDGER_WRITE_OFF_EXHAUSTED": "true",
-            "DUNWELL_POLL_SECONDS": "0.25",
+            # Every loop of a process is told of its own process's work and of the clock; polling only finds the work of the dead.
+            "DUNWELL_POLL_SECONDS": "1",
             "DUNWELL_LOG_LEVEL": "WARNING",
             **options.variables,
         },

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from dunwell_gateways.charge import RESPONSE_BYTES_MAX, ChargeTransport, NoReply
 from dunwell_gateways.port import ChargeIntent, InvoiceStatus, Outcome
 from dunwell_gateways.stripe.charge import StripeCharge
 from dunwell_gateways.stripe.specimens import declined_intent, invoice, paid_invoice, specimens
+from dunwell_gateways.witness import Witness
 from dunwell_kit.errors import Invalid
 from dunwell_kit.money import Money
 
@@ -101,6 +103,37 @@ def test_a_look_up_tells_paid_declined_absent_and_unknown_apart():
     declined = look(invoice(attempt_count=2, payments=payments), counted)
     assert declined.decline.network_code == "51"
     assert look(invoice(attempt_count=1, payments=payments), counted).outcome is Outcome.ABSENT, "an older decline"
+
+
+def noted(key, invoice_id="in_1", kind="invoice.paid"):
+    return {"type": kind, "data": {"object": {"id": invoice_id}}, "request": {"id": "req_1", "idempotency_key": key}}
+
+
+@pytest.mark.parametrize(
+    ("events", "key"),
+    [
+        ([noted("d1ours")], "d1ours"),
+        ([noted("other", invoice_id="in_2"), noted("d1ours")], "d1ours"),
+        ([noted(None)], ""),
+        ([{**noted("x"), "request": None}], ""),
+        ([noted("d1ours", kind="invoice.updated")], None),
+        ([noted("other", invoice_id="in_2")], None),
+        ([{"type": "invoice.paid", "data": None}, 7], None),
+        ([], None),
+    ],
+)
+def test_stripes_events_tell_which_key_paid_an_invoice(events, key):
+    assert isinstance(STRIPE, Witness)
+    assert STRIPE.paid_by_key(INTENT, 200, {}, json.dumps({"data": events}).encode()) == key
+    assert STRIPE.paid_by_key(INTENT, 500, {}, json.dumps({"data": events}).encode()) is None
+    assert STRIPE.paid_by_key(replace(INTENT, invoice_id=""), 200, {}, json.dumps({"data": events}).encode()) is None
+
+
+def test_events_are_asked_for_about_the_time_of_the_request():
+    asked = STRIPE.payments_noted(datetime(2026, 3, 5, 6, 0, 0, 900_000, tzinfo=UTC))
+    assert (asked.method, asked.body) == ("GET", b"")
+    assert "type=invoice.paid" in asked.path
+    assert "created%5Bgte%5D=1772690390&created%5Blte%5D=1772690460&limit=100" in asked.path
 
 
 @pytest.mark.parametrize("status", ["draft", "open", "paid", "void", "uncollectible"])

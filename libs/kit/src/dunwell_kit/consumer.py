@@ -27,11 +27,12 @@ from dunwell_kit.errors import DunwellError, Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import consumer, started
 from dunwell_kit.logging import logger
-from dunwell_kit.messages import Handler, Received, event_type, received
+from dunwell_kit.messages import Handler, Received, event_type, key_of, received
 from dunwell_kit.settings import KitSettings
 
 Record = ConsumerRecord[bytes, bytes]
 Batch = dict[TopicPartition, list[Record]]
+BATCH_RECORDS = 200
 POISON_TRIES = 3
 # A bad deploy must not empty the topic into the dead letters: past this many in a row the consumer stops.
 POISON_RUN_MAX = 20
@@ -40,6 +41,25 @@ BACKOFF_FIRST_SECONDS, BACKOFF_LAST_SECONDS = 0.2, 30.0
 DRAIN_SECONDS = 20
 # Records wait and none is applied for so long, though nothing fails: only a new client cures a stuck one.
 STUCK_SECONDS = 120
+
+
+_MOVE = """
+UPDATE cursors c SET next_offset = m.next, moved_at = now()
+FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:fences AS bigint[]),
+  CAST(:positions AS bigint[]), CAST(:nexts AS bigint[])) AS m(topic, part, fence, position, next)
+WHERE c.grp = :grp AND c.topic = m.topic AND c.part = m.part AND c.fence = m.fence
+  AND c.next_offset IS NOT DISTINCT FROM m.position"""
+# Cursors, inbox and parking in one way to the server: every batch of every service asks these three.
+_ADMIT = f"""
+WITH moved AS ({_MOVE} RETURNING 1),
+fresh AS (
+  INSERT INTO inbox (slot, grp, event_id, day)
+  SELECT s, :grp, e, d
+  FROM unnest(CAST(:slots AS smallint[]), CAST(:events AS uuid[]), CAST(:days AS date[])) AS i(s, e, d)
+  ON CONFLICT DO NOTHING RETURNING event_id::text AS event_id),
+parked AS ({parking.PARKED_KEYS})
+SELECT (SELECT count(*) FROM moved) AS moved, ARRAY(SELECT event_id FROM fresh) AS fresh,
+  ARRAY(SELECT agg_key FROM parked) AS parked"""  # noqa: S608 - constants of this file
 
 
 class FenceLost(DunwellError):
@@ -60,7 +80,9 @@ class Consumer(ConsumerRebalanceListener):
         self._database, self._settings, self._handlers = database, settings, handlers
         self._topics = [topic.name for topic in read_by(settings.service)] if topics is None else list(topics)
         self._group = settings.group
-        self._client = consumer(settings.kafka_bootstrap, self._group, settings.session_seconds)
+        self._client = consumer(
+            settings.kafka_bootstrap, self._group, settings.session_seconds, settings.linger_seconds
+        )
         self._unclaimed: set[TopicPartition] = set()
         self._owned: dict[TopicPartition, int] = {}
         self._position: dict[TopicPartition, int | None] = {}
@@ -103,7 +125,7 @@ class Consumer(ConsumerRebalanceListener):
         try:
             if self._unclaimed:
                 await self._claim()
-            fetched: Batch = await self._client.getmany(timeout_ms=500, max_records=self._batch_size())
+            fetched: Batch = await self._client.getmany(timeout_ms=500, max_records=BATCH_RECORDS)
             batch = {tp: records for tp, records in fetched.items() if tp in self._owned and records}
             if batch:
                 self._idle.clear()
@@ -126,9 +148,6 @@ class Consumer(ConsumerRebalanceListener):
             if not is_transient(error):
                 raise
             await self._back_off(error)
-
-    def _batch_size(self) -> int:
-        return 200
 
     async def _back_off(self, error: BaseException) -> None:
         self._failures += 1
@@ -206,7 +225,8 @@ class Consumer(ConsumerRebalanceListener):
             ) from error
 
         async def work(tx: Tx) -> None:
-            await self._move_cursors(tx, {tp: [record]})
+            moved = await tx.execute(_MOVE, **self._moves({tp: [record]}))
+            _demand_moved(moved.rowcount, 1)
             await self._remember(tx, record)
             await parking.bury(tx, self._group, record, error)
 
@@ -216,19 +236,9 @@ class Consumer(ConsumerRebalanceListener):
 
     async def _transaction(self, batch: Batch) -> None:
         failpoint("consumer.before_transaction")
-
-        async def work(tx: Tx) -> tuple[int, int]:
-            await self._move_cursors(tx, batch)
-            # A record that does not say what it is cannot be passed over: it goes the way of the undecodable.
-            wanted = [r for rs in batch.values() for r in rs if event_type(r) in self._handlers or not event_type(r)]
-            fresh = await self._fresh(tx, [received(record) for record in wanted])
-            free = await parking.park_waiting(tx, self._group, wanted, fresh)
-            for item in free:
-                await self._handle(tx, item)
-            failpoint("consumer.before_commit")
-            return len(free), len(wanted) - len(fresh)
-
-        _, duplicates = await self._database.transact(work)
+        # A record that does not say what it is cannot be passed over: it goes the way of the undecodable.
+        wanted = [r for rs in batch.values() for r in rs if event_type(r) in self._handlers or not event_type(r)]
+        duplicates = await self._handled(batch, wanted) if wanted else await self._passed_over(batch)
         failpoint("consumer.after_commit")
         self._moved_at = monotonic()
         for tp, records in batch.items():
@@ -237,6 +247,25 @@ class Consumer(ConsumerRebalanceListener):
             metrics.CONSUMED.labels(tp.topic).inc(len(records))
         if duplicates:
             metrics.DUPLICATES.inc(duplicates)
+
+    async def _passed_over(self, batch: Batch) -> int:
+        """Move the cursors alone; should a crash of Postgres move them back, the same is passed over again."""
+        moved = await self._database.mark(f"{_MOVE} RETURNING 1", **self._moves(batch))
+        _demand_moved(len(moved), len(batch))
+        return 0
+
+    async def _handled(self, batch: Batch, wanted: Sequence[Record]) -> int:
+        """Handle what is wanted in one transaction; returns how many were handled before."""
+
+        async def work(tx: Tx) -> int:
+            fresh, parked = await self._admit(tx, batch, wanted)
+            free = await parking.park_waiting(tx, self._group, wanted, fresh, parked)
+            for item in free:
+                await self._handle(tx, item)
+            failpoint("consumer.before_commit")
+            return len(wanted) - len(fresh)
+
+        return await self._database.transact(work)
 
     async def _handle(self, tx: Tx, item: Received) -> None:
         envelope = item.envelope
@@ -258,44 +287,37 @@ class Consumer(ConsumerRebalanceListener):
         ):  # fmt: skip
             await self._handlers[envelope.type](tx, item)
 
-    async def _move_cursors(self, tx: Tx, batch: Batch) -> None:
-        places = list(batch)
-        moved = await tx.execute(
-            """UPDATE cursors c SET next_offset = m.next, moved_at = now()
-               FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:fences AS bigint[]),
-                 CAST(:positions AS bigint[]), CAST(:nexts AS bigint[])) AS m(topic, part, fence, position, next)
-               WHERE c.grp = :grp AND c.topic = m.topic AND c.part = m.part AND c.fence = m.fence
-                 AND c.next_offset IS NOT DISTINCT FROM m.position""",
-            grp=self._group,
-            topics=[tp.topic for tp in places],
-            parts=[tp.partition for tp in places],
-            fences=[self._owned.get(tp, -1) for tp in places],
-            positions=[self._position.get(tp) for tp in places],
-            nexts=[batch[tp][-1].offset + 1 for tp in places],
-        )
-        if moved.rowcount != len(places):
-            raise FenceLost(f"{len(places) - moved.rowcount} of {len(places)} cursors moved elsewhere")
-
-    async def _fresh(self, tx: Tx, items: Sequence[Received]) -> list[Received]:
-        if not items:
-            return []
-        days = [item.envelope.time.astimezone(UTC).date() for item in items]
-        rows = await tx.rows(
-            """INSERT INTO inbox (slot, grp, event_id, day)
-               SELECT s, :grp, e, d FROM unnest(
-                 CAST(:slots AS smallint[]), CAST(:events AS uuid[]), CAST(:days AS date[])) AS i(s, e, d) ON CONFLICT DO NOTHING RETURNING event_id::text AS event_id""",
-            grp=self._group,
+    async def _admit(self, tx: Tx, batch: Batch, wanted: Sequence[Record]) -> tuple[list[Received], set[str]]:
+        """Move the fenced cursors, and tell which messages were not handled before and which keys are parked."""
+        items = [received(record) for record in wanted]
+        row = await tx.row(
+            _ADMIT,
+            **self._moves(batch),
             slots=[inbox_slot(item.envelope.time) for item in items],
             events=[item.envelope.id for item in items],
-            days=days,
+            days=[item.envelope.time.astimezone(UTC).date() for item in items],
+            keys=sorted({key_of(record) for record in wanted}),
         )
-        left = {row["event_id"] for row in rows}
+        assert row is not None
+        _demand_moved(row["moved"], len(batch))
+        left = set(row["fresh"])
         found = []
         for item in items:
             if item.envelope.id in left:
                 left.discard(item.envelope.id)
                 found.append(item)
-        return found
+        return found, set(row["parked"])
+
+    def _moves(self, batch: Batch) -> dict[str, object]:
+        places = list(batch)
+        return {
+            "grp": self._group,
+            "topics": [tp.topic for tp in places],
+            "parts": [tp.partition for tp in places],
+            "fences": [self._owned.get(tp, -1) for tp in places],
+            "positions": [self._position.get(tp) for tp in places],
+            "nexts": [batch[tp][-1].offset + 1 for tp in places],
+        }
 
     async def _remember(self, tx: Tx, record: Record) -> None:
         """Put a dead letter into the inbox, if it has an id: the relay may publish it again, and it is parked once."""
@@ -347,6 +369,11 @@ class Consumer(ConsumerRebalanceListener):
             await self._client.commit(offsets)
         except KafkaError as error:
             logger().info("lag gauge not updated", error_type=type(error).__name__)
+
+
+def _demand_moved(moved: int, wanted: int) -> None:
+    if moved != wanted:
+        raise FenceLost(f"{wanted - moved} of {wanted} cursors moved elsewhere")
 
 
 def _demand_kept(tp: TopicPartition, position: int | None, first: int, end: int) -> None:

@@ -1,6 +1,6 @@
 """The database: one unit of work, one place that commits.
 
-Owns: the pool, the unit of work, and everything a unit of work writes besides state: outbox, timers, effects.
+Owns: the unit of work, and everything it writes besides state: outbox, timers, effects.
 Refuses: business tables. A unit of work runs in its own shielded task, since a cancelled one could hand a
 connection back to the pool with an open transaction.
 """
@@ -10,24 +10,29 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.exceptions import InterfaceError, InternalClientError, InvalidCachedStatementError, PostgresError
-from asyncpg.transaction import Transaction
+from asyncpg.exceptions import (
+    InFailedSQLTransactionError,
+    InterfaceError,
+    InternalClientError,
+    InvalidCachedStatementError,
+    PostgresError,
+)
 from google.protobuf.message import Message
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dunwell_contracts.catalogue import carried_message
 from dunwell_contracts.envelope import SEQUENCE_WIDTH, Envelope
 from dunwell_kit import tracing
 from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
+from dunwell_kit.pool import Pool
 from dunwell_kit.statements import Written, numbered, written
 
 T = TypeVar("T")
@@ -40,8 +45,13 @@ RETRIED_STATES = frozenset({"40001", "40P01", InvalidCachedStatementError.sqlsta
 TRIES = 5
 # Connection trouble, shutdown, too many connections: wait and try later, never a dead letter.
 TRANSIENT_CLASSES = ("08", "53", "57P", "55P03", "25P03")
-# Every constant statement of a service, so that none is planned twice on a connection.
-STATEMENTS_KEPT = 512
+# What may be undone by a crash: three loops use it, one statement at a time.
+MARKS_POOL_SIZE = 2
+
+
+def shard_of(key: str) -> int:
+    """Return the outbox shard of a key, in [0, SHARD_COUNT)."""
+    return zlib.crc32(key.encode()) % SHARD_COUNT
 
 
 def sqlstate(error: BaseException) -> str:
@@ -98,6 +108,10 @@ class EffectRecorded:
     not_before: datetime | None = None
 
 
+# Writes what handlers gathered over one unit of work.
+Gathered = Callable[["Tx", list[Any]], Awaitable[None]]
+
+
 class Tx:
     """One unit of work: state by statements, outputs collected and written in a few batches at its end."""
 
@@ -110,6 +124,7 @@ class Tx:
         # With the span that armed or recorded each: it has ended when they are written.
         self._timers: dict[tuple[str, str, str], tuple[TimerSet, str]] = {}
         self._effects: list[tuple[EffectRecorded, str]] = []
+        self._gathered: dict[Gathered, list[Any]] = {}
         self._cause = ""
         self._correlation = ""
 
@@ -192,8 +207,14 @@ class Tx:
         """Record a command to be performed after the commit."""
         self._effects.append((effect, tracing.carrier()[0]))
 
+    def gather(self, write: Gathered, item: object) -> None:
+        """Write an item at the end, in one call with all others gathered for the same function."""
+        self._gathered.setdefault(write, []).append(item)
+
     async def flush(self) -> None:
         """Write what was collected; called once, by the database, before the commit."""
+        for write, items in self._gathered.items():
+            await write(self, items)
         if self._timers:
             await self._write_timers()
         if self._effects:
@@ -221,19 +242,23 @@ class Tx:
         )
 
     async def _write_effects(self) -> None:
+        # In one order, so that two units of work never wait for each other.
+        rows = sorted(self._effects, key=lambda each: (each[0].kind, each[0].idem_key))
         await self.execute(
             """INSERT INTO effects (kind, idem_key, case_id, payload, not_before, traceparent)
                SELECT k, i, c, p, coalesce(n, '-infinity'), s
                FROM unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:cases AS text[]),
                  CAST(:payloads AS jsonb[]), CAST(:starts AS timestamptz[]), CAST(:spans AS text[]))
                  AS t(k, i, c, p, n, s)
+               -- One that is being finished would be waited for by the conflict, and it may wait for us.
+               WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.kind = k AND e.idem_key = i)
                ON CONFLICT (kind, idem_key) DO NOTHING""",
-            kinds=[e.kind for e, _ in self._effects],
-            keys=[e.idem_key for e, _ in self._effects],
-            cases=[e.case_id for e, _ in self._effects],
-            payloads=[json.dumps(dict(e.payload)) for e, _ in self._effects],
-            starts=[e.not_before for e, _ in self._effects],
-            spans=[recorded for _, recorded in self._effects],
+            kinds=[e.kind for e, _ in rows],
+            keys=[e.idem_key for e, _ in rows],
+            cases=[e.case_id for e, _ in rows],
+            payloads=[json.dumps(dict(e.payload)) for e, _ in rows],
+            starts=[e.not_before for e, _ in rows],
+            spans=[recorded for _, recorded in rows],
         )
 
     async def _write_events(self) -> None:
@@ -257,7 +282,7 @@ class Tx:
         for event in self._events:
             last[event.key] += 1
             version = last[event.key]
-            columns["shard"].append(zlib.crc32(event.key.encode()) % SHARD_COUNT)
+            columns["shard"].append(shard_of(event.key))
             columns["event"].append(event.envelope.id if event.envelope else str(self.ids.uuid()))
             columns["key"].append(event.key)
             columns["version"].append(version)
@@ -291,71 +316,28 @@ class Database:
         self.wrote_events = asyncio.Event()
         self.wrote_effects = asyncio.Event()
         self.wrote_due_timers = asyncio.Event()
-        self.engine: AsyncEngine = create_async_engine(
-            asyncpg_url(url),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=False,
-            connect_args={
-                "server_settings": {
-                    "application_name": f"dunwell-{service}",
-                    "idle_in_transaction_session_timeout": "15000",
-                    "statement_timeout": "10000",
-                    "lock_timeout": "3000",
-                    "timezone": "UTC",
-                    "jit": "off",
-                },
-                "timeout": 5,
-                "statement_cache_size": STATEMENTS_KEPT,
-            },
-        )
+        self._shards: set[int] = set()
+        self._pool = Pool(url, service=service, size=pool_size)
+        self._marks = Pool(url, service=service, size=MARKS_POOL_SIZE, durable=False)
 
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run a unit of work and commit it; deadlocks and serialisation failures run it again.
 
         Survives the caller's cancellation: the unit of work ends before the cancellation goes on.
         """
-        task = asyncio.ensure_future(self._tried(work))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task])
-            raise
-
-    async def _tried(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        for left in range(TRIES - 1, -1, -1):
-            try:
-                return await self._once(work)
-            except PostgresError as error:
-                if not left or sqlstate(error) not in RETRIED_STATES:
-                    raise
-        raise AssertionError("unreachable: the last try returns or raises")
+        return await _shielded(_tried(lambda: self._once(work)))
 
     async def _once(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        # The pool is SQLAlchemy's; statements go to the driver itself, which costs well under half of the way
-        # through its cursor (ADR 0003).
-        async with self.engine.connect() as pooled:
-            connection: Any = (await pooled.get_raw_connection()).driver_connection
-            if connection.is_closed():
-                # Cut while it lay in the pool: nothing has been asked of it yet, so a new one does as well.
-                await pooled.invalidate()
-                connection = (await pooled.get_raw_connection()).driver_connection
-            transaction = connection.transaction()
-            try:
-                await transaction.start()
-                tx = Tx(connection, self)
-                result = await work(tx)
-                await tx.flush()
-                await transaction.commit()
-            except BaseException as error:
-                if isinstance(error, InternalClientError):
-                    connection.terminate()
-                await self._abandon(connection, transaction)
-                if connection.is_closed():
-                    await pooled.invalidate()
-                raise
+        async with self._pool.lent() as connection:
+            await connection.execute("BEGIN")
+            tx = Tx(connection, self)
+            result = await work(tx)
+            await tx.flush()
+            if await connection.execute("COMMIT") != "COMMIT":
+                # Somebody caught a statement's error and went on: Postgres rolls back and calls it no error.
+                raise InFailedSQLTransactionError("a statement of this unit of work failed, so nothing of it is kept")
         if tx._events:
+            self._shards |= {shard_of(event.key) for event in tx._events}
             self.wrote_events.set()
         if tx._effects:
             self.wrote_effects.set()
@@ -363,28 +345,55 @@ class Database:
             self.wrote_due_timers.set()
         return result
 
-    async def _abandon(self, connection: asyncpg.Connection, transaction: Transaction) -> None:
-        """Roll back; a connection on which even that fails is of no further use."""
-        try:
-            if not connection.is_closed() and connection.is_in_transaction():
-                await transaction.rollback()
-        except (PostgresError, InterfaceError, InternalClientError, OSError):
-            connection.terminate()
+    def written_shards(self) -> set[int]:
+        """Return the outbox shards that this process wrote to since it was last asked."""
+        shards, self._shards = self._shards, set()
+        return shards
 
-    async def read(self, statement: str, **parameters: Any) -> Sequence[Row]:
-        """Run one read-only statement in its own transaction and return its rows."""
+    async def read(self, statement: str, **parameters: Any) -> list[Row]:
+        """Run one statement, which is a transaction by itself, and return its rows."""
+        return await _alone(self._pool, statement, parameters)
 
-        async def work(tx: Tx) -> Sequence[Row]:
-            return await tx.rows(statement, **parameters)
+    async def mark(self, statement: str, **parameters: Any) -> list[Row]:
+        """Run one statement that a crash of Postgres may undo, without waiting for the disk; returns its rows.
 
-        return await self.transact(work)
+        Only for marks that cost nothing but a repetition when they are lost: leases of what is fenced, and cursors
+        of what is taken once by whoever receives it.
+        """
+        return await _alone(self._marks, statement, parameters)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.engine.dispose()
+        await self._pool.close()
+        await self._marks.close()
 
 
-def asyncpg_url(url: str) -> str:
-    """Return a URL that SQLAlchemy opens with asyncpg."""
-    scheme, _, rest = url.partition("://")
-    return url if "+" in scheme else f"postgresql+asyncpg://{rest}"
+async def _alone(pool: Pool, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+    numbers, names = numbered(statement)
+    values = [parameters[name] for name in names]
+
+    async def run() -> list[Row]:
+        # Without BEGIN and COMMIT around it: one way to the server and back, not three.
+        async with pool.lent() as connection:
+            return list(await connection.fetch(numbers, *values))
+
+    return await _shielded(_tried(run))
+
+
+async def _shielded(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def _tried(once: Callable[[], Awaitable[T]]) -> T:
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return await once()
+        except PostgresError as error:
+            if not left or sqlstate(error) not in RETRIED_STATES:
+                raise
+    raise AssertionError("unreachable: the last try returns or raises")

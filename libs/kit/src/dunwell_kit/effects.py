@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,16 +86,14 @@ class Effects:
             seen = self._database.clock.now()
             performed = await self.turn()
             metrics.HEARTBEAT.labels("effects").set(monotonic())
-            if not performed:
+            # Fewer than could be claimed: no other was open, and what is recorded since is announced.
+            if performed < CLAIM_ROWS:
                 await announced_or_moved(self._database.wrote_effects, self._database.clock, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim open effects and perform them side by side; returns how many were claimed."""
-
-        async def claim(tx: Tx) -> Sequence[Row]:
-            return await tx.rows(_CLAIM, now=tx.now, lease=self._lease, most=CLAIM_ROWS)
-
-        rows = await self._database.transact(claim)
+        # Durable, unlike a timer's claim: what is performed outside cannot be taken back.
+        rows = await self._database.read(_CLAIM, now=self._database.clock.now(), lease=self._lease, most=CLAIM_ROWS)
         if rows:
             failpoint("effects.claimed")
             await asyncio.gather(*(self._perform(row) for row in rows))
@@ -145,12 +143,9 @@ class Effects:
             error=str(error)[:300], state=state,
         )  # fmt: skip
 
-        async def work(tx: Tx) -> None:
-            await tx.execute(
-                """UPDATE effects SET state=:state, error=:error, lease_until = now() + make_interval(secs => :wait)
-                   WHERE id=:id AND fence=:fence""",
-                state=state, error=f"{type(error).__name__}: {error}"[:2000], id=row["id"], fence=row["fence"],
-                wait=BACKOFF_FIRST_SECONDS * 2 ** row["tries"],
-            )  # fmt: skip
-
-        await self._database.transact(work)
+        await self._database.read(
+            """UPDATE effects SET state=:state, error=:error, lease_until = now() + make_interval(secs => :wait)
+               WHERE id=:id AND fence=:fence""",
+            state=state, error=f"{type(error).__name__}: {error}"[:2000], id=row["id"], fence=row["fence"],
+            wait=BACKOFF_FIRST_SECONDS * 2 ** row["tries"],
+        )  # fmt: skip

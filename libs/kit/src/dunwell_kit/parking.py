@@ -6,7 +6,7 @@ Owns: dead letters, parked keys and their replay. A parked key keeps its later m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRecord
@@ -21,20 +21,15 @@ from dunwell_kit.messages import Handler, Received, event_type, key_of, readable
 Record = ConsumerRecord[bytes, bytes]
 
 
-async def park_waiting(tx: Tx, group: str, records: Sequence[Record], fresh: Sequence[Received]) -> list[Received]:
+# Which keys are parked; part of the statement by which a consumer admits a batch. Shared with other consumers, not
+# with a replay: it must not free a key while we park behind it.
+PARKED_KEYS = "SELECT agg_key FROM parked_keys WHERE grp = :grp AND agg_key = ANY(CAST(:keys AS text[])) FOR SHARE"
+
+
+async def park_waiting(
+    tx: Tx, group: str, records: Sequence[Record], fresh: Sequence[Received], parked: Collection[str]
+) -> list[Received]:
     """Park the fresh messages whose key is parked; returns the others, in order."""
-    if not fresh:
-        return []
-    keys = sorted({key_of(record) for record in records})
-    parked = {
-        row["agg_key"]
-        for row in await tx.rows(
-            # Shared with other consumers, not with a replay: it must not free a key while we park behind it.
-            "SELECT agg_key FROM parked_keys WHERE grp=:grp AND agg_key = ANY(CAST(:keys AS text[])) FOR SHARE",
-            grp=group,
-            keys=keys,
-        )
-    }
     if not parked:
         return list(fresh)
     new = {(item.topic, item.partition, item.offset) for item in fresh}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Row, Tx, is_transient
+from dunwell_kit.database import SHARD_COUNT, Database, Row, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
@@ -39,17 +39,25 @@ UPDATE outbox_cursor SET owner = CAST(:me AS uuid), lease_until = now() + make_i
 WHERE shard IN (SELECT shard FROM outbox_cursor WHERE lease_until < now() OR owner = CAST(:me AS uuid)
                 FOR UPDATE SKIP LOCKED)
 RETURNING shard"""
-_OPEN = """
-UPDATE outbox_cursor c SET hi = pg_current_snapshot(), last_id = 0, lease_until = now() + make_interval(secs => :lease)
-WHERE owner = CAST(:me AS uuid) AND hi IS NULL AND (:idle OR EXISTS (
-  SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid >= pg_snapshot_xmax(c.lo)
-  UNION ALL
-  SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo)))))
-RETURNING shard"""
+# Opens the windows of my shards that have something new and reads them, at one snapshot: a window's end is stored
+# with the statement, before anything is sent.
 _READ = """
+WITH opened AS (
+  UPDATE outbox_cursor c SET hi = pg_current_snapshot(), last_id = 0,
+    lease_until = now() + make_interval(secs => :lease)
+  WHERE owner = CAST(:me AS uuid) AND hi IS NULL AND shard = ANY(CAST(:shards AS smallint[])) AND (:idle OR EXISTS (
+    SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid >= pg_snapshot_xmax(c.lo)
+    UNION ALL
+    SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo)))))
+  RETURNING shard, lo, hi, last_id),
+windows AS (
+  SELECT shard, lo, hi, last_id FROM opened
+  UNION ALL
+  -- as they were before this statement, so none of those opened by it
+  SELECT shard, lo, hi, last_id FROM outbox_cursor WHERE owner = CAST(:me AS uuid) AND hi IS NOT NULL)
 SELECT o.shard, o.id, o.topic, o.agg_key, o.headers::text AS headers, o.payload,
        extract(epoch FROM now() - o.created_at)::float8 AS age
-FROM outbox_cursor c CROSS JOIN LATERAL (
+FROM windows c CROSS JOIN LATERAL (
   SELECT * FROM (
     SELECT * FROM outbox r
     WHERE r.shard = c.shard AND r.xid >= pg_snapshot_xmax(c.lo) AND r.xid < pg_snapshot_xmax(c.hi)
@@ -57,12 +65,11 @@ FROM outbox_cursor c CROSS JOIN LATERAL (
     SELECT * FROM outbox r WHERE r.shard = c.shard AND r.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo)))) w
   WHERE pg_visible_in_snapshot(w.xid, c.hi) AND w.id > c.last_id
   ORDER BY w.id LIMIT :piece) o
-WHERE c.owner = CAST(:me AS uuid) AND c.hi IS NOT NULL
 ORDER BY o.shard, o.id"""
 _MOVE = """
 UPDATE outbox_cursor c SET last_id = m.last_id, lease_until = now() + make_interval(secs => :lease)
 FROM unnest(CAST(:shards AS smallint[]), CAST(:lasts AS bigint[])) AS m(shard, last_id)
-WHERE c.shard = m.shard AND c.owner = CAST(:me AS uuid)"""
+WHERE c.shard = m.shard AND c.owner = CAST(:me AS uuid) RETURNING c.shard"""
 _CLOSE = """
 UPDATE outbox_cursor SET lo = hi, hi = NULL, last_id = 0, lease_until = now() + make_interval(secs => :lease)
 WHERE owner = CAST(:me AS uuid) AND hi IS NOT NULL AND NOT shard = ANY(CAST(:open AS smallint[]))"""
@@ -77,7 +84,8 @@ class Relay:
         self._lease = settings.lease_seconds
         self._producer: AIOKafkaProducer = producer(settings.kafka_bootstrap)
         self._resuming = True
-        self._taken_at = self._advanced_at = self._rotated_at = float("-inf")
+        self._taken_at = self._advanced_at = self._rotated_at = self._looked_at = float("-inf")
+        self._found_elsewhere = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until told to stop; ends the process's role by an exception when Kafka stays silent."""
@@ -95,28 +103,39 @@ class Relay:
             await asyncio.wait([asyncio.ensure_future(self._producer.stop())], timeout=10)
 
     async def turn(self) -> int:
-        """Take shards, open a window, send a piece of it; returns the rows sent."""
+        """Take shards, open windows, send a piece of each; returns the rows sent."""
         await self._take_now_and_then()
-        idle = monotonic() - self._advanced_at > IDLE_ADVANCE_SECONDS
+        shards: Iterable[int] = self._database.written_shards()
+        # What this process wrote is announced; what others wrote is looked for at every poll, and as long as some is
+        # found.
+        everything = self._found_elsewhere or monotonic() - self._looked_at >= self._settings.poll_seconds
+        if everything:
+            self._looked_at = monotonic()
+            shards = range(SHARD_COUNT)
+        elif not shards and not self._resuming:
+            return 0
+        idle = everything and monotonic() - self._advanced_at > IDLE_ADVANCE_SECONDS
         if idle:
             self._advanced_at = monotonic()
-        opened = await self._statement(_OPEN, idle=idle)
+        rows = await self._database.mark(
+            _READ, me=str(self._me), lease=self._lease, piece=PIECE_ROWS, shards=list(shards), idle=idle
+        )
+        self._found_elsewhere = everything and bool(rows)
         failpoint("relay.window_opened")
-        if not opened and not self._resuming:
-            await self._rotate_now_and_then()
-            return 0
-        rows = await self._database.read(_READ, me=str(self._me), piece=PIECE_ROWS)
         if rows:
             await self._send(rows)
-        await self._record(rows)
-        await self._rotate_now_and_then()
+        if rows or idle or self._resuming:
+            await self._record(rows)
+        else:
+            await self._rotate_now_and_then()
         return len(rows)
 
     async def _take_now_and_then(self) -> None:
         # A third of the lease: two chances to renew before anybody else may take it.
         if monotonic() - self._taken_at > self._lease / 3:
             # A shard taken from a dead relay may hold a window that was opened and not read to its end.
-            self._resuming = bool(await self._statement(_TAKE)) or self._resuming
+            taken = await self._database.read(_TAKE, me=str(self._me), lease=self._lease)
+            self._resuming = bool(taken) or self._resuming
             self._taken_at = monotonic()
 
     async def _send(self, rows: Sequence[Row]) -> None:
@@ -153,16 +172,13 @@ class Relay:
             lasts[row["shard"]] = row["id"]
         full = {shard: lasts[shard] for shard, count in counts.items() if count == PIECE_ROWS}
 
-        async def work(tx: Tx) -> None:
-            if full:
-                moved = await tx.execute(
-                    _MOVE, me=str(self._me), lease=self._lease, shards=list(full), lasts=list(full.values())
-                )
-                if moved.rowcount != len(full):
-                    raise Unavailable("another relay took a shard over; this one stops")
-            await tx.execute(_CLOSE, me=str(self._me), lease=self._lease, open=list(full))
-
-        await self._database.transact(work)
+        if full:
+            moved = await self._database.mark(
+                _MOVE, me=str(self._me), lease=self._lease, shards=list(full), lasts=list(full.values())
+            )
+            if len(moved) != len(full):
+                raise Unavailable("another relay took a shard over; this one stops")
+        await self._database.mark(_CLOSE, me=str(self._me), lease=self._lease, open=list(full))
         self._resuming = bool(full)
         failpoint("relay.after_cursor")
 
@@ -181,17 +197,7 @@ class Relay:
                 if not is_transient(error):
                     raise
 
-    async def _statement(self, statement: str, **parameters: object) -> int:
-        async def work(tx: Tx) -> int:
-            done = await tx.execute(statement, me=str(self._me), lease=self._lease, **parameters)
-            return done.rowcount
-
-        return await self._database.transact(work)
-
     async def _release(self) -> None:
-        async def work(tx: Tx) -> None:
-            await tx.execute(
-                "UPDATE outbox_cursor SET lease_until='-infinity' WHERE owner=CAST(:me AS uuid)", me=str(self._me)
-            )
-
-        await self._database.transact(work)
+        await self._database.read(
+            "UPDATE outbox_cursor SET lease_until='-infinity' WHERE owner=CAST(:me AS uuid)", me=str(self._me)
+        )

@@ -32,7 +32,7 @@ from dunwell_kit.ids import Ids, RandomIds
 from dunwell_kit.messages import Handler
 from dunwell_kit.relay import Relay
 from dunwell_kit.settings import Environment, KitSettings, kit_settings
-from dunwell_kit.timers import TimerHandler, Timers
+from dunwell_kit.timers import Lock, TimerHandler, Timers
 
 # No completed turn for so long ends the process: a stuck client is only cured by a new one.
 WATCHDOG_SECONDS = 60
@@ -57,12 +57,14 @@ class Service:
     """What a service gives the kit to run.
 
     Args:
+        lock: Locks the cases of timers before they fire.
         background: Further loops by name; they run with the `consumer` role.
         on_close: Closes what the service opened.
     """
 
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     timers: Mapping[str, TimerHandler] = field(default_factory=dict)
+    lock: Lock | None = None
     performers: Mapping[str, Performer] = field(default_factory=dict)
     routers: tuple[APIRouter, ...] = ()
     background: Mapping[str, Background] = field(default_factory=dict)
@@ -173,7 +175,7 @@ def roles_of(runtime: Runtime, service: Service, stop: asyncio.Event) -> dict[st
         for name, work in service.background.items():
             found[name] = work(stop)
     if "timers" in settings.roles and service.timers:
-        found["timers"] = Timers(database, settings, service.timers).run(stop)
+        found["timers"] = Timers(database, settings, service.timers, service.lock).run(stop)
     if "effects" in settings.roles and service.performers:
         found["effects"] = Effects(database, settings, service.performers).run(stop)
     if "api" in settings.roles:

@@ -114,6 +114,7 @@ def settings_of(service: str, dsn: str, bootstrap: str, **changes: object) -> Ki
         http_port=0,
         roles=("relay", "consumer", "timers", "effects"),
         lease_seconds=3,
+        linger_seconds=0,
         poll_seconds=0.02,
         pool_size=8,
         commit_to_kafka_seconds=3600,

@@ -39,6 +39,8 @@ class Fired:
 
 
 TimerHandler = Callable[[Tx, Fired], Awaitable[None]]
+# Locks what the timers of some cases are about, in one order.
+Lock = Callable[[Tx, Sequence[str]], Awaitable[None]]
 
 _CLAIM = """
 UPDATE timers SET state='leased', fence=fence+1, tries=tries+1, changed_at=now(),
@@ -50,10 +52,17 @@ RETURNING id, case_id, kind, step, due_at, payload::text AS payload, fence, trie
 
 
 class Timers:
-    """Fires one database's timers."""
+    """Fires one database's timers.
 
-    def __init__(self, database: Database, settings: KitSettings, handlers: Mapping[str, TimerHandler]) -> None:
-        self._database, self._handlers = database, handlers
+    Args:
+        lock: Called before the timers are touched: who handles a message locks the case first and moves its timers
+            then, and two who go about it in opposite order wait for each other.
+    """
+
+    def __init__(
+        self, database: Database, settings: KitSettings, handlers: Mapping[str, TimerHandler], lock: Lock | None = None
+    ) -> None:
+        self._database, self._handlers, self._lock = database, handlers, lock
         self._lease = settings.lease_seconds + 5
         self._poll = settings.poll_seconds
 
@@ -64,17 +73,15 @@ class Timers:
             seen = self._database.clock.now()
             fired = await self.turn()
             metrics.HEARTBEAT.labels("timers").set(monotonic())
-            if not fired:
+            # Fewer than could be claimed: no other was due, and what comes due is announced or seen on the clock.
+            if fired < CLAIM_ROWS:
                 await announced_or_moved(self._database.wrote_due_timers, self._database.clock, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim what is due and fire it; returns how many were claimed."""
-        now = self._database.clock.now()
-
-        async def claim(tx: Tx) -> Sequence[Row]:
-            return await tx.rows(_CLAIM, now=now, lease=self._lease, most=CLAIM_ROWS)
-
-        rows = sorted(await self._database.transact(claim), key=lambda r: (r["due_at"], r["id"]))
+        # A claim lost in a crash leaves the timer pending: it fires in one transaction with its end, so only once.
+        claimed = await self._database.mark(_CLAIM, now=self._database.clock.now(), lease=self._lease, most=CLAIM_ROWS)
+        rows = sorted(claimed, key=lambda r: (r["due_at"], r["id"]))
         if not rows:
             return 0
         failpoint("timers.claimed")
@@ -89,6 +96,8 @@ class Timers:
 
     async def _fire(self, rows: Sequence[Row]) -> None:
         async def work(tx: Tx) -> list[Row]:
+            if self._lock is not None:
+                await self._lock(tx, sorted({row["case_id"] for row in rows}))
             done = await tx.rows(
                 """UPDATE timers t SET state='done', changed_at=now()
                    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS bigint[])) AS m(id, fence)
@@ -138,10 +147,7 @@ class Timers:
             await self._set_aside(row, state, f"{type(error).__name__}: {error}"[:2000])
 
     async def _set_aside(self, row: Row, state: str, reason: str) -> None:
-        async def work(tx: Tx) -> None:
-            await tx.execute(
-                "UPDATE timers SET state=:state, error=:error WHERE id=:id AND fence=:fence",
-                state=state, error=reason, id=row["id"], fence=row["fence"],
-            )  # fmt: skip
-
-        await self._database.transact(work)
+        await self._database.read(
+            "UPDATE timers SET state=:state, error=:error WHERE id=:id AND fence=:fence",
+            state=state, error=reason, id=row["id"], fence=row["fence"],
+        )  # fmt: skip

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
 from dunwell_kit import chance, logging
-from dunwell_kit.database import asyncpg_url, is_transient
+from dunwell_kit.database import is_transient
+from dunwell_kit.pool import asyncpg_url
 
 
 @settings(max_examples=50)

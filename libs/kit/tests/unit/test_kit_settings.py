@@ -35,6 +35,15 @@ def test_one_message_tells_everything_that_is_wrong() -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_variable_that_must_be_there_must_not_be_blank(blank: str) -> None:
+    environment = Environment({**GOOD, "DUNWELL_LEDGER_SECRET": blank})
+    assert environment.text("DUNWELL_LEDGER_SECRET") == ""
+    assert environment.text("DUNWELL_LEDGER_SECRET", "default") == blank
+    with pytest.raises(Misconfigured, match=r"^DUNWELL_LEDGER_SECRET is empty$"):
+        environment.check()
+
+
 def test_roles_can_be_chosen() -> None:
     assert kit_settings("ledger", Environment({**GOOD, "DUNWELL_ROLES": "relay,api"})).roles == ("relay", "api")
 

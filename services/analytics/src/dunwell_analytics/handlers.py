@@ -13,13 +13,13 @@ from dunwell_kit.messages import Handler, Received
 
 CASES_A_TURN = 200
 # Read models may trail the log by about a second; nothing decides by them.
-PROJECT_EVERY_SECONDS = 0.5
+PROJECT_EVERY_SECONDS = 1.0
 
 
 async def on_any_event(tx: Tx, received: Received) -> None:
     """Log one event."""
     subject = translate.subject_of(received.envelope, received.message)
-    await store.append(tx, received.envelope, received.message, subject)
+    store.append(tx, received.envelope, received.message, subject)
 
 
 def consumed() -> Mapping[str, Handler]:
@@ -46,7 +46,8 @@ class Projector:
     async def run(self, stop: asyncio.Event) -> None:
         """Recompute what is stale until told to stop."""
         while not stop.is_set():
-            if not await self._database.transact(recompute):
+            # A pause after each turn but a full one: what grows stale in the meantime is recomputed once.
+            if await self._database.transact(recompute) < CASES_A_TURN:
                 waiter = asyncio.ensure_future(stop.wait())
                 await asyncio.wait([waiter], timeout=PROJECT_EVERY_SECONDS)
                 waiter.cancel()

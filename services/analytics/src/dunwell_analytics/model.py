@@ -6,7 +6,7 @@ Owns: the value types. Refuses: SQL.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from google.protobuf.message import Message
 
@@ -49,6 +49,11 @@ class CaseRow:
     attempts: int = 0
     notices_sent: int = 0
     notices_suppressed: int = 0
+
+    @property
+    def opened_on(self) -> date:
+        """The UTC day on which it opened: its cohort."""
+        return self.opened_at.date()
 
     @property
     def recovered_in_window(self) -> bool:

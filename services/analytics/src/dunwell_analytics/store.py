@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -12,35 +12,43 @@ from dunwell_analytics.model import CaseRow, Fact
 from dunwell_contracts.envelope import Envelope, decode
 from dunwell_kit.database import Tx
 
+# Tenant, invoice and the cases an event is about.
+Subject = tuple[str, str, Sequence[str]]
 
-async def append(tx: Tx, envelope: Envelope, message: Message, subject: tuple[str, str, Sequence[str]]) -> None:
-    """Log one event and mark its cases as stale.
 
-    Args:
-        subject: Tenant, invoice and the cases the event is about.
-    """
-    tenant_id, invoice_id, case_ids = subject
+def append(tx: Tx, envelope: Envelope, message: Message, subject: Subject) -> None:
+    """Log one event and mark its cases as stale, with all others of this unit of work."""
+    tx.gather(_append_all, (envelope, message.SerializeToString(deterministic=True), subject))
+
+
+async def _append_all(tx: Tx, told: Sequence[tuple[Envelope, bytes, Subject]]) -> None:
     await tx.execute(
         """INSERT INTO facts (event_id, type, tenant_id, case_ids, invoice_id, payer_key, occurred_at, causation_id,
              sequence, source, payload)
-           VALUES (CAST(:event_id AS uuid), :type, :tenant, CAST(:case_ids AS text[]), :invoice, :payer_key, :at, :cause, :sequence,
-             :source, :payload) ON CONFLICT (event_id) DO NOTHING""",
-        event_id=envelope.id,
-        type=envelope.type,
-        tenant=tenant_id,
-        case_ids=list(case_ids),
-        invoice=invoice_id,
-        payer_key=envelope.key,
-        at=envelope.time,
-        cause=envelope.causation_id,
-        sequence=envelope.sequence,
-        source=envelope.source,
-        payload=message.SerializeToString(deterministic=True),
+           SELECT e, y, t, ARRAY(SELECT jsonb_array_elements_text(c)), i, k, a, u, q, s, p
+           -- cases travel as JSON, since unnest would flatten an array of arrays
+           FROM unnest(CAST(:events AS uuid[]), CAST(:types AS text[]), CAST(:tenants AS text[]),
+             CAST(:cases AS jsonb[]), CAST(:invoices AS text[]), CAST(:payers AS text[]), CAST(:times AS timestamptz[]),
+             CAST(:causes AS text[]), CAST(:sequences AS bigint[]), CAST(:sources AS text[]), CAST(:payloads AS bytea[]))
+             WITH ORDINALITY AS f(e, y, t, c, i, k, a, u, q, s, p, n) ORDER BY n
+           ON CONFLICT (event_id) DO NOTHING""",
+        events=[envelope.id for envelope, _, _ in told],
+        types=[envelope.type for envelope, _, _ in told],
+        tenants=[tenant_id for _, _, (tenant_id, _, _) in told],
+        cases=[json.dumps(list(case_ids)) for _, _, (_, _, case_ids) in told],
+        invoices=[invoice_id for _, _, (_, invoice_id, _) in told],
+        payers=[envelope.key for envelope, _, _ in told],
+        times=[envelope.time for envelope, _, _ in told],
+        causes=[envelope.causation_id for envelope, _, _ in told],
+        sequences=[envelope.sequence for envelope, _, _ in told],
+        sources=[envelope.source for envelope, _, _ in told],
+        payloads=[payload for _, payload, _ in told],
     )
-    if case_ids:
+    stale = sorted({case_id for _, _, (_, _, case_ids) in told for case_id in case_ids})
+    if stale:
         await tx.execute(
             "INSERT INTO dirty_cases SELECT c FROM unnest(CAST(:cases AS text[])) c ORDER BY c ON CONFLICT DO NOTHING",
-            cases=list(case_ids),
+            cases=stale,
         )
 
 
@@ -75,30 +83,36 @@ def _fact(row: Any) -> Fact:
     )
 
 
+_COLUMNS: Mapping[str, str] = {
+    "case_id": "text", "tenant_id": "text", "gateway": "text", "payer_id": "text", "invoice_id": "text",
+    "opened_at": "timestamptz", "opened_on": "date", "currency": "text", "amount_minor": "bigint",
+    "decline_reason": "text", "network": "text", "funding": "text", "experiment": "text", "arm": "text",
+    "state": "text", "recovered_by": "text", "recovered_at": "timestamptz", "recovered_in_window": "boolean",
+    "ended_at": "timestamptz", "attempts": "int", "notices_sent": "int", "notices_suppressed": "int",
+}  # fmt: skip
+_CHANGING = (
+    "state", "recovered_by", "recovered_at", "recovered_in_window", "ended_at", "attempts", "notices_sent",
+    "notices_suppressed",
+)  # fmt: skip
+_SAVE_CASES = f"""
+INSERT INTO cases ({", ".join(_COLUMNS)})
+SELECT * FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())})
+ON CONFLICT (case_id) DO UPDATE SET {", ".join(f"{name}=excluded.{name}" for name in _CHANGING)}"""  # noqa: S608 - names of ours
+
+
 async def save_cases(tx: Tx, cases: Sequence[CaseRow]) -> None:
     """Replace the rows of recomputed cases and mark their days as stale."""
-    for case in cases:
-        values = {**asdict(case), "opened_on": case.opened_at.date(), "in_window": case.recovered_in_window}
-        await tx.execute(_SAVE_CASE, **values)
+    # In one order, so that two who recompute never wait for each other.
+    rows = sorted(cases, key=lambda case: case.case_id)
+    if rows:
+        await tx.execute(_SAVE_CASES, **{name: [getattr(row, name) for row in rows] for name in _COLUMNS})
     await tx.execute(
         """INSERT INTO dirty_days
            SELECT DISTINCT t, d FROM unnest(CAST(:tenants AS text[]), CAST(:days AS date[])) AS x(t, d)
            ORDER BY t, d ON CONFLICT DO NOTHING""",
         tenants=[case.tenant_id for case in cases],
-        days=[case.opened_at.date() for case in cases],
+        days=[case.opened_on for case in cases],
     )
-
-
-_SAVE_CASE = """
-INSERT INTO cases (case_id, tenant_id, gateway, payer_id, invoice_id, opened_at, opened_on, currency, amount_minor,
-  decline_reason, network, funding, experiment, arm, state, recovered_by, recovered_at, recovered_in_window, ended_at,
-  attempts, notices_sent, notices_suppressed)
-VALUES (:case_id, :tenant_id, :gateway, :payer_id, :invoice_id, :opened_at, :opened_on, :currency, :amount_minor,
-  :decline_reason, :network, :funding, :experiment, :arm, :state, :recovered_by, :recovered_at, :in_window, :ended_at,
-  :attempts, :notices_sent, :notices_suppressed)
-ON CONFLICT (case_id) DO UPDATE SET state=excluded.state, recovered_by=excluded.recovered_by,
-  recovered_at=excluded.recovered_at, recovered_in_window=excluded.recovered_in_window, ended_at=excluded.ended_at,
-  attempts=excluded.attempts, notices_sent=excluded.notices_sent, notices_suppressed=excluded.notices_suppressed"""
 
 
 async def recompute_days(tx: Tx) -> int:

@@ -88,7 +88,8 @@ class Reader:
         """Read what arrives until told to stop."""
         while not stop.is_set():
             self._inserted.clear()
-            if not await self.turn():
+            # Fewer than could be read: what came since is announced.
+            if await self.turn() < DELIVERIES_A_TURN:
                 await announced(self._inserted, self._poll)
 
     async def turn(self) -> int:
@@ -99,6 +100,8 @@ class Reader:
             if is_transient(error):
                 raise
             logger().error("deliveries are read one by one", error_type=type(error).__name__, error=str(error)[:300])
+            # The others are still to be read.
+            self._inserted.set()
         try:
             return await self._database.transact(lambda tx: self._read_new(tx, 1))
         except Exception as error:
@@ -193,20 +196,25 @@ class Reader:
         self, tx: Tx, account: _Account, refs: Sequence[str]
     ) -> tuple[list[tuple[int, str, Told]], dict[str, str]]:
         """Return every half that shares a reference, through the links between payments and invoices."""
-        gateway, known = account.gateway, set(refs)
-        prefix = f"{gateway}|{account.account}|"
-        while True:
-            names = [reference.removeprefix(prefix).partition(":") for reference in known]
+        gateway, prefix = account.gateway, f"{account.gateway}|{account.account}|"
+        asked: set[str] = set()
+        ask = set(refs)
+        halves: dict[int, tuple[int, str, Told]] = {}
+        links: dict[str, str] = {}
+        while ask:
+            names = [reference.removeprefix(prefix).partition(":") for reference in ask]
             payments = [value for kind, _, value in names if kind == "payment"]
             invoices = [value for kind, _, value in names if kind == "invoice"]
-            links = await store.links_of(tx, gateway, account.account, payments, invoices)
-            rows = await store.kept(tx, sorted(known))
-            more = {f"{prefix}payment:{p}" for p in links} | {f"{prefix}invoice:{i}" for i in links.values() if i}
+            found = await store.links_of(tx, gateway, account.account, payments, invoices)
+            rows = await store.kept(tx, sorted(ask), but=list(halves))
+            links |= found
+            halves |= {row[0]: row for row in rows}
+            asked |= ask
+            more = {f"{prefix}payment:{p}" for p in found} | {f"{prefix}invoice:{i}" for i in found.values() if i}
             for _, _, half in rows:
                 more |= set(translate.references_text(references(half.observation), gateway, account.account))
-            if more <= known:
-                return rows, links
-            known |= more
+            ask = more - asked
+        return [halves[row] for row in sorted(halves)], links
 
     def _wait(self, tx: Tx, account: _Account, part: Sequence[Told], links: dict[str, str]) -> None:
         """Ask the gateway for what only it knows, and look again when patience ends."""

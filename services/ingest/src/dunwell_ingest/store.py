@@ -126,13 +126,15 @@ async def keep(tx: Tx, halves: Sequence[tuple[Stored, Observation, Sequence[str]
     )
 
 
-async def kept(tx: Tx, refs: Sequence[str]) -> list[tuple[int, str, Told]]:
-    """Return (row, delivery, half) of every kept half under any of the references."""
+async def kept(tx: Tx, refs: Sequence[str], but: Sequence[int]) -> list[tuple[int, str, Told]]:
+    """Return (row, delivery, half) of every kept half under any of the references, but for some rows known already."""
     rows = await tx.rows(
         """SELECT id, delivery_id, event_id, received_at, published, observation::text AS observation FROM observations
            WHERE refs && CAST(:refs AS text[]) AND (NOT published OR received_at > CAST(:since AS timestamptz))
+             AND id <> ALL(CAST(:but AS bigint[]))
            ORDER BY id""",
         refs=list(refs),
+        but=list(but),
         since=tx.now - PUBLISHED_LOOK_BACK,
     )
     return [

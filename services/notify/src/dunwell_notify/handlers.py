@@ -16,7 +16,7 @@ from dunwell_kit.messages import Handler, Received
 from dunwell_kit.timers import Fired, TimerHandler
 from dunwell_notify import store, translate
 from dunwell_notify.decide import may_send
-from dunwell_notify.model import EMAIL, CaseView, Later, PlannedStep, Send, Step, Suppress, Tone
+from dunwell_notify.model import EMAIL, CaseView, Later, NewNotice, PlannedStep, Send, Step, Suppress, Tone
 from dunwell_notify.policy import NotifyPolicy, sequence
 
 # A contact is asked for once per case and step; if the gateway does not answer in this time the step goes on without.
@@ -58,14 +58,7 @@ class Notices:
         await self._arm(tx, case)
 
     async def _arm(self, tx: Tx, case: CaseView) -> None:
-        taken = await store.steps_taken(tx, case.case_id)
-        planned_before = {
-            row["step"]: row["due_at"]
-            for row in await tx.rows(
-                "SELECT step, due_at FROM timers WHERE case_id=:c AND kind='notice' AND state IN ('pending', 'leased')",
-                c=case.case_id,
-            )
-        }
+        taken, planned_before = await store.steps_planned(tx, case.case_id)
         wanted = [s for s in sequence(case, self._policy, tx.now) if s.step.value not in taken]
         if Step.FAILED.value in taken:
             # The first notice is out: what follows keeps its distance to it, not to the new plan.
@@ -74,13 +67,9 @@ class Notices:
             tx.set_timer(TimerSet(case.case_id, "notice", step.due_at, step.step.value))
             if step.step.value not in planned_before:
                 self._announce_plan(tx, case, step)
-        for gone in set(planned_before) - {s.step.value for s in wanted} - taken:
-            if Step.FAILED.value not in taken:
-                await tx.execute(
-                    "UPDATE timers SET state='canceled' WHERE case_id=:c AND kind='notice' AND step=:s AND state='pending'",
-                    c=case.case_id,
-                    s=gone,
-                )
+        if Step.FAILED.value not in taken:
+            gone = set(planned_before) - {s.step.value for s in wanted} - taken
+            await store.cancel_steps(tx, [(case.case_id, step) for step in sorted(gone)])
 
     def _announce_plan(self, tx: Tx, case: CaseView, step: PlannedStep) -> None:
         ref = translate.notice_ref(
@@ -95,16 +84,14 @@ class Notices:
         if case is None:
             return
         step = Step(timer.step)
-        if step.value in await store.steps_taken(tx, case.case_id):
+        known = await store.standing(tx, case, tx.now - store.CAP_LOOK_BACK)
+        if step.value in known.taken:
             return
-        contact = await store.contact_of(tx, case.payer)
         worth_asking = case.state == "open" or step is Step.RECEIPT
-        if contact is None and worth_asking and not timer.payload.get("asked"):
+        if known.contact is None and worth_asking and not timer.payload.get("asked"):
             self._ask_contact(tx, case, step)
             return
-        sent = await store.sent_to(tx, case.payer, tx.now - store.CAP_LOOK_BACK)
-        settled = await store.settled_by(tx, case)
-        verdict = may_send(case, step, contact, sent, settled, self._policy, tx.now)
+        verdict = may_send(case, step, known.contact, known.sent, known.settled_by, self._policy, tx.now)
         if isinstance(verdict, Later):
             tx.set_timer(TimerSet(case.case_id, "notice", verdict.at, step.value, dict(timer.payload)))
         elif isinstance(verdict, Suppress):
@@ -131,32 +118,19 @@ class Notices:
         tx.set_timer(TimerSet(case.case_id, "notice", tx.now + CONTACT_WAIT, step.value, {"asked": True}))
 
     async def _suppress(self, tx: Tx, case: CaseView, step: Step, verdict: Suppress) -> None:
-        notice_id = notice_id_of(case.case_id, step)
-        if step.value in await store.steps_taken(tx, case.case_id):
-            return
-        tone = tone_of(step)
-        await store.add_notice(
-            tx, notice_id, case.payer, step.value, tone, [case.case_id], "suppressed", tx.now, verdict.rule
-        )
-        await store.claim_step(tx, notice_id, case.case_id, step.value)
+        notice_id, tone = notice_id_of(case.case_id, step), tone_of(step)
+        steps = [(case.case_id, step.value)]
+        await store.add_notice(tx, NewNotice(notice_id, case.payer, tone, steps, verdict.rule))
         ref = translate.notice_ref(notice_id, case.payer, [case], step.value, tone)
         why = translate.reason(verdict.rule, verdict.why, verdict.evidence)
         tx.emit(notice_pb2.NoticeSuppressed(notice=ref, reason=why), key=case.payer_key, correlation_id=case.case_id)
 
     async def _queue(self, tx: Tx, case: CaseView, step: Step) -> None:
-        if step.value in await store.steps_taken(tx, case.case_id):
-            return
         joined = await self._joining(tx, case, step)
-        case_ids = [case.case_id, *(other for other, _ in joined)]
         notice_id = notice_id_of(case.case_id, step)
-        await store.add_notice(tx, notice_id, case.payer, step.value, tone_of(step), case_ids, "queued", tx.now)
-        for case_id, taken in [(case.case_id, step.value), *joined]:
-            await store.claim_step(tx, notice_id, case_id, taken)
-            await tx.execute(
-                "UPDATE timers SET state='canceled' WHERE case_id=:c AND kind='notice' AND step=:s AND state='pending'",
-                c=case_id,
-                s=taken,
-            )
+        steps = [(case.case_id, step.value), *joined]
+        await store.add_notice(tx, NewNotice(notice_id, case.payer, tone_of(step), steps))
+        await store.cancel_steps(tx, joined)
         tx.record_effect(EffectRecorded("send_notice", notice_id, case.case_id, {"notice_id": notice_id}))
 
     async def _joining(self, tx: Tx, case: CaseView, step: Step) -> list[tuple[str, str]]:
@@ -191,14 +165,12 @@ class Notices:
 
     async def _drop_planned(self, tx: Tx, case: CaseView) -> None:
         """Say of each planned step that it will not be sent, and why."""
-        rows = await tx.rows(
-            "SELECT step FROM timers WHERE case_id=:c AND kind='notice' AND state IN ('pending', 'leased') ORDER BY due_at",
-            c=case.case_id,
-        )
+        taken, planned = await store.steps_planned(tx, case.case_id)
         await tx.cancel_timers(case.case_id, "notice")
         why = Suppress(f"notify.case_{case.closed_by}", "The recovery case has ended.", case.evidence)
-        for row in rows:
-            await self._suppress(tx, case, Step(row["step"]), why)
+        for step in planned:
+            if step not in taken:
+                await self._suppress(tx, case, Step(step), why)
 
     async def on_paused(self, tx: Tx, received: Received) -> None:
         """Say nothing while the case is paused."""

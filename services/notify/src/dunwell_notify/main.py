@@ -5,6 +5,7 @@ from __future__ import annotations
 from dunwell_kit.http import gateway_client
 from dunwell_kit.run import Runtime, Service, main
 from dunwell_kit.settings import Environment
+from dunwell_notify import store
 from dunwell_notify.api import routes
 from dunwell_notify.channels.email import SmtpChannel
 from dunwell_notify.contacts import GatewayAccess, GatewayContacts
@@ -44,6 +45,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         handlers=consumed(notices),
         timers=timed(notices),
+        lock=store.lock_cases,
         performers={"send_notice": messenger.send_notice, "fetch_contact": messenger.fetch_contact},
         routers=(routes(runtime.database),),
         on_close=client.aclose,

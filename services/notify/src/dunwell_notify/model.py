@@ -5,6 +5,7 @@ Owns: the value types. Refuses: any decision about money.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -129,3 +130,36 @@ class Suppress:
 
 
 Verdict = Send | Later | Suppress
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known beside a case when one of its steps is due.
+
+    Args:
+        taken: Steps that were sent, queued or suppressed.
+        contact: None when we never asked or were told.
+        sent: When the payer was written to, about any case.
+        settled_by: Id of the event that settled the invoice; empty when it is open.
+    """
+
+    taken: frozenset[str]
+    contact: Contact | None
+    sent: tuple[datetime, ...]
+    settled_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """A notice to write.
+
+    Args:
+        steps: (case, step) that it takes, its own first.
+        rule: Why it is not sent; empty when it is queued.
+    """
+
+    notice_id: str
+    payer: Payer
+    tone: str
+    steps: Sequence[tuple[str, str]]
+    rule: str = ""

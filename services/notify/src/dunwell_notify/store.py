@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dunwell_kit.database import Tx
-from dunwell_notify.model import CaseView, Contact, Payer, PayerAction
+from dunwell_notify.model import CaseView, Contact, NewNotice, Payer, PayerAction, Standing
 
 
 def _case(row: Any) -> CaseView:
@@ -77,6 +77,13 @@ async def set_state(tx: Tx, case_id: str, state: str, closed_by: str, evidence: 
         closed_by=closed_by,
         evidence=evidence,
         case_id=case_id,
+    )
+
+
+async def lock_cases(tx: Tx, case_ids: Sequence[str]) -> None:
+    """Lock cases in the order of their ids; ids of anything else are passed over."""
+    await tx.execute(
+        "SELECT 1 FROM cases WHERE case_id = ANY(CAST(:ids AS text[])) ORDER BY case_id FOR UPDATE", ids=list(case_ids)
     )
 
 
@@ -150,8 +157,10 @@ async def contact_of(tx: Tx, payer: Payer) -> Contact | None:
         a=payer.account,
         p=payer.payer_id,
     )
-    if row is None:
-        return None
+    return _contact(row) if row else None
+
+
+def _contact(row: Any) -> Contact:
     return Contact(row["email"], row["name"], row["language"], row["timezone"], row["country"], row["opted_out"])
 
 
@@ -192,27 +201,37 @@ async def forget_contact(tx: Tx, payer: Payer, only_fetched: bool) -> None:
     )
 
 
-async def sent_to(tx: Tx, payer: Payer, since: datetime) -> list[datetime]:
-    """Return when a payer was written to since an instant; unknown outcomes count as sent."""
-    rows = await tx.rows(
-        """SELECT coalesce(sent_at, due_at) AS at FROM notices WHERE tenant_id=:t AND gateway=:g AND account=:a
-             AND payer_id=:p AND state IN ('queued', 'sending', 'sent', 'unknown') AND step <> 'receipt'
-             AND coalesce(sent_at, due_at) >= :since""",
+async def standing(tx: Tx, case: CaseView, sent_since: datetime) -> Standing:
+    """Return what must be known beside a locked case to act on a step of it."""
+    payer = case.payer
+    row = await tx.row(
+        """SELECT ARRAY(SELECT step FROM notice_steps WHERE case_id=:case_id) AS taken,
+             -- an outcome that is not known counts as sent
+             ARRAY(SELECT coalesce(sent_at, due_at) FROM notices WHERE tenant_id=:t AND gateway=:g AND account=:a
+               AND payer_id=:p AND state IN ('queued', 'sending', 'sent', 'unknown') AND step <> 'receipt'
+               AND coalesce(sent_at, due_at) >= :since) AS sent,
+             coalesce((SELECT event_id FROM settled_invoices WHERE tenant_id=:t AND gateway=:g AND account=:a
+               AND invoice_id=:i), '') AS settled_by, k.*
+           FROM (SELECT 1) one LEFT JOIN contacts k ON tenant_id=:t AND gateway=:g AND account=:a AND payer_id=:p""",
+        case_id=case.case_id,
         t=payer.tenant_id,
         g=payer.gateway,
         a=payer.account,
         p=payer.payer_id,
-        since=since,
+        i=case.invoice_id,
+        since=sent_since,
     )
-    return [row["at"] for row in rows]
+    assert row is not None
+    contact = None if row["payer_id"] is None else _contact(row)
+    return Standing(frozenset(row["taken"]), contact, tuple(row["sent"]), row["settled_by"])
 
 
 async def was_written_to(tx: Tx, case_id: str) -> bool:
     """True when a message about a case went out, or may have."""
     return bool(
         await tx.value(
-            """SELECT 1 FROM notices WHERE case_ids @> ARRAY[CAST(:case_id AS text)]
-                 AND state IN ('sent', 'unknown', 'sending') LIMIT 1""",
+            """SELECT 1 FROM notice_steps s JOIN notices n USING (notice_id) WHERE s.case_id=:case_id
+                 AND n.state IN ('sent', 'unknown', 'sending') LIMIT 1""",
             case_id=case_id,
         )
     )
@@ -222,6 +241,18 @@ async def steps_taken(tx: Tx, case_id: str) -> set[str]:
     """Return the steps of a case that were sent, queued or suppressed."""
     rows = await tx.rows("SELECT step FROM notice_steps WHERE case_id=:case_id", case_id=case_id)
     return {row["step"] for row in rows}
+
+
+async def steps_planned(tx: Tx, case_id: str) -> tuple[set[str], list[str]]:
+    """Return the steps of a case that were taken, and those that a timer waits for, the earliest first."""
+    row = await tx.row(
+        """SELECT ARRAY(SELECT step FROM notice_steps WHERE case_id=:c) AS taken,
+             ARRAY(SELECT step FROM timers WHERE case_id=:c AND kind='notice' AND state IN ('pending', 'leased')
+               ORDER BY due_at) AS planned""",
+        c=case_id,
+    )
+    assert row is not None
+    return set(row["taken"]), list(row["planned"])
 
 
 async def steps_due(tx: Tx, payer: Payer, until: datetime, but: str) -> list[tuple[str, str]]:
@@ -243,43 +274,41 @@ async def steps_due(tx: Tx, payer: Payer, until: datetime, but: str) -> list[tup
     return [(row["case_id"], row["step"]) for row in rows]
 
 
-async def add_notice(
-    tx: Tx,
-    notice_id: str,
-    payer: Payer,
-    step: str,
-    tone: str,
-    case_ids: Sequence[str],
-    state: str,
-    due_at: datetime,
-    rule: str = "",
-) -> None:
-    """Write a notice and claim its step in each case; UniqueViolation when a step is taken already."""
+async def add_notice(tx: Tx, notice: NewNotice) -> None:
+    """Write a notice and bind its steps to it, once and for all; UniqueViolation when one is taken already."""
+    payer = notice.payer
     await tx.execute(
-        """INSERT INTO notices (notice_id, tenant_id, gateway, account, payer_id, channel, step, tone, case_ids, state,
-             due_at, rule)
-           VALUES (:id, :t, :g, :a, :p, 'email', :step, :tone, CAST(:cases AS text[]), :state, :due, :rule)""",
-        id=notice_id,
+        """WITH notice AS (
+             INSERT INTO notices (notice_id, tenant_id, gateway, account, payer_id, channel, step, tone, case_ids, state,
+               due_at, rule)
+             VALUES (:id, :t, :g, :a, :p, 'email', :step, :tone, CAST(:cases AS text[]), :state, :due, :rule))
+           INSERT INTO notice_steps (case_id, step, channel, notice_id)
+           SELECT c, s, 'email', :id FROM unnest(CAST(:cases AS text[]), CAST(:steps AS text[])) AS x(c, s)""",
+        id=notice.notice_id,
         t=payer.tenant_id,
         g=payer.gateway,
         a=payer.account,
         p=payer.payer_id,
-        step=step,
-        tone=tone,
-        cases=list(case_ids),
-        state=state,
-        due=due_at,
-        rule=rule,
+        step=notice.steps[0][1],
+        tone=notice.tone,
+        cases=[case_id for case_id, _ in notice.steps],
+        steps=[step for _, step in notice.steps],
+        state="suppressed" if notice.rule else "queued",
+        due=tx.now,
+        rule=notice.rule,
     )
 
 
-async def claim_step(tx: Tx, notice_id: str, case_id: str, step: str) -> None:
-    """Bind a step of a case to a notice, once and for all."""
+async def cancel_steps(tx: Tx, steps: Sequence[tuple[str, str]]) -> None:
+    """Cancel what (case, step) wait for, where a timer waits."""
+    if not steps:
+        return
     await tx.execute(
-        "INSERT INTO notice_steps (case_id, step, channel, notice_id) VALUES (:case_id, :step, 'email', :id)",
-        case_id=case_id,
-        step=step,
-        id=notice_id,
+        """UPDATE timers t SET state='canceled', changed_at=now()
+           FROM unnest(CAST(:cases AS text[]), CAST(:steps AS text[])) AS x(c, s)
+           WHERE t.case_id=x.c AND t.kind='notice' AND t.step=x.s AND t.state='pending'""",
+        cases=[case_id for case_id, _ in steps],
+        steps=[step for _, step in steps],
     )
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dunwell_kit.database import Database
+from dunwell_kit.errors import Invalid
 from dunwell_retry import store, views
 from dunwell_retry.handlers import Recovery
+from dunwell_retry.machines.case import CaseState
 from dunwell_retry.policy_routes import policy_routes
 from dunwell_retry.rules.check import check
+from dunwell_retry.rules.strict_json import read
 
 DEFAULT_TENANT = "default"
 # Postgres has no character NUL, so no name holds one.
@@ -20,6 +23,9 @@ TEXT = r"^[^\x00]*$"
 Tenant = Annotated[str, Query(max_length=64, pattern=TEXT)]
 Word = Annotated[str, Query(max_length=64, pattern=TEXT)]
 Name = Annotated[str, Path(max_length=64, pattern=TEXT)]
+
+_JSON = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}
+_QUESTION = {"required": True, "content": {"application/json": {"schema": _JSON}}}
 
 
 class BlockIn(BaseModel):
@@ -36,11 +42,12 @@ class BlockIn(BaseModel):
 
 
 class OperatorIn(BaseModel):
-    """Who acts."""
+    """Who acts, and until when a pause lasts (the setting's days when it is not said)."""
 
     model_config = ConfigDict(extra="forbid")
 
     by: str = Field("operator", min_length=1, max_length=64, pattern=TEXT)
+    until: AwareDatetime | None = None
 
 
 def routes(database: Database, recovery: Recovery) -> APIRouter:
@@ -50,7 +57,7 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
     @router.get("/cases")
     async def list_cases(
         tenant: Tenant = DEFAULT_TENANT,
-        state: Word = "",
+        state: CaseState | Literal[""] = "",
         after: Word = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> list[dict[str, Any]]:
@@ -72,13 +79,15 @@ def routes(database: Database, recovery: Recovery) -> APIRouter:
     async def operate(
         case_id: Name, action: Literal["pause", "resume", "retry-now", "stop"], operator: OperatorIn | None = None
     ) -> dict[str, Any]:
-        by = operator.by if operator else "operator"
-        case = await database.transact(lambda tx: recovery.operate(tx, case_id, action, by))
-        return {"case_id": case.case_id, "state": case.state.value}
+        asked = operator or OperatorIn(by="operator")
+        case = await database.transact(lambda tx: recovery.operate(tx, case_id, action, asked.by, asked.until))
+        held = {"held_until": case.held_until} if case.held_until else {}
+        return {"case_id": case.case_id, "state": case.state.value, **held}
 
-    @router.post("/rules/check")
-    async def rules_check(question: Annotated[dict[str, Any] | list[dict[str, Any]], Body()]) -> Any:
-        return check(question)
+    # The body is read as it came: a decoded one no longer shows a field that was given twice.
+    @router.post("/rules/check", openapi_extra={"requestBody": _QUESTION})
+    async def rules_check(request: Request) -> Any:
+        return check(read(await request.body(), "body"))
 
     router.include_router(_blocks(database, recovery))
     router.include_router(policy_routes(database, recovery))
@@ -90,6 +99,8 @@ def _blocks(database: Database, recovery: Recovery) -> APIRouter:
 
     @router.post("", status_code=201)
     async def add_block(block: BlockIn) -> dict[str, str]:
+        if block.until is not None and block.until <= database.clock.now():
+            raise Invalid(f"until {block.until.isoformat()} is past: the block would forbid nothing")
         block_id = database.ids.new("blk")
         scope = block.model_dump(include={"tenant_id", "gateway", "payer_id", "invoice_id"})
         until: datetime | None = block.until

@@ -24,6 +24,7 @@ from dunwell_retry.decide.outputs import (
     NoAttempt,
     Opened,
     Output,
+    PauseEndsAt,
     Planned,
     Skipped,
     StopTimers,
@@ -48,12 +49,14 @@ async def apply(tx: Tx, decided: Decided, policy: RetryPolicy) -> Case:
 async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) -> None:
     match output:
         case AttemptAt(at=at):
-            await tx.cancel_timers(case.case_id, "attempt")
+            # A case has one such timer, so this moves the one that is armed.
             tx.set_timer(TimerSet(case.case_id, "attempt", at, "", {}, case.first_span))
         case NoAttempt():
             await tx.cancel_timers(case.case_id, "attempt")
         case DeadlineAt(at=at):
             tx.set_timer(TimerSet(case.case_id, "deadline", at, "", {}, case.first_span))
+        case PauseEndsAt(at=at):
+            tx.set_timer(TimerSet(case.case_id, "pause_end", at, "", {}, case.first_span))
         case StopTimers():
             await tx.cancel_timers(case.case_id)
         case Charge():

@@ -13,12 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from dunwell_gateways.port import ChargeIntent, ChargeRequest
-from dunwell_kit.database import Tx
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.money import Money
 from dunwell_retry.decide.outputs import Charge
 from dunwell_retry.machines.attempt import AttemptState
 from dunwell_retry.model import Case
 from dunwell_retry.rules.model import Verdict
+from dunwell_retry.store import case_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +85,11 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
 async def add_intent(tx: Tx, case: Case, charge: Charge, request: ChargeRequest) -> str:
     """Write the permit and the intent together; returns the attempt's id."""
     permit_id, attempt_id = tx.ids.new("per"), tx.ids.new("att")
-    await tx.execute(
-        "INSERT INTO permits (permit_id, case_id, at, verdict) VALUES (:id, :case_id, :now, CAST(:verdict AS jsonb))",
-        id=permit_id,
-        case_id=case.case_id,
-        now=tx.now,
-        verdict=json.dumps(verdict_document(charge.verdict)),
-    )
     place = case.place
     await tx.execute(
-        """INSERT INTO charge_attempts (attempt_id, case_id, permit_id, tenant_id, gateway, account, invoice_id,
+        """WITH permit AS (INSERT INTO permits (permit_id, case_id, at, verdict)
+             VALUES (:permit, :case_id, :now, CAST(:verdict AS jsonb)))
+           INSERT INTO charge_attempts (attempt_id, case_id, permit_id, tenant_id, gateway, account, invoice_id,
              attempt_number, amount_minor, currency, instrument_id, initiator, request, idem_key, state, intended_at,
              propensity, score, policy, model_edition, arm, plan_seq)
            VALUES (:id, :case_id, :permit, :t, :g, :a, :invoice, :number, :amount, :currency, :instrument, :initiator,
@@ -102,6 +98,7 @@ async def add_intent(tx: Tx, case: Case, charge: Charge, request: ChargeRequest)
         id=attempt_id,
         case_id=case.case_id,
         permit=permit_id,
+        verdict=json.dumps(verdict_document(charge.verdict)),
         t=place.tenant_id,
         g=place.gateway,
         a=place.account,
@@ -155,11 +152,27 @@ def attempt_from(row: Any) -> AttemptRow:
     )
 
 
+async def attempt_now(database: Database, attempt_id: str) -> AttemptRow:
+    """Return an attempt as it is at this moment; who acts on it locks it anew."""
+    [row] = await database.read("SELECT * FROM charge_attempts WHERE attempt_id=:id", id=attempt_id)
+    return attempt_from(row)
+
+
 async def attempt_for_update(tx: Tx, attempt_id: str) -> AttemptRow:
     """Return an attempt, locked."""
     row = await tx.row("SELECT * FROM charge_attempts WHERE attempt_id=:id FOR UPDATE", id=attempt_id)
     assert row is not None, f"attempt {attempt_id!r} has an effect and no row"
     return attempt_from(row)
+
+
+async def case_and_attempt(tx: Tx, attempt_id: str) -> tuple[Case, AttemptRow]:
+    """Return an attempt and its case, both locked, the case first as everywhere."""
+    row = await tx.row(
+        "SELECT * FROM cases WHERE case_id=(SELECT case_id FROM charge_attempts WHERE attempt_id=:id) FOR UPDATE",
+        id=attempt_id,
+    )
+    assert row is not None, f"attempt {attempt_id!r} has an effect and no case"
+    return case_from(row), await attempt_for_update(tx, attempt_id)
 
 
 async def open_attempt(tx: Tx, case_id: str) -> AttemptRow | None:
@@ -171,14 +184,23 @@ async def open_attempt(tx: Tx, case_id: str) -> AttemptRow | None:
     return attempt_from(row) if row else None
 
 
-async def mark_sent(tx: Tx, attempt_id: str, attempts_before: int) -> bool:
-    """Commit that the request is about to leave; False when the attempt is no longer an intent."""
+async def mark_sent(tx: Tx, attempt: AttemptRow, attempts_before: int | None) -> bool:
+    """Commit that the request is about to leave.
+
+    False when the attempt is no longer an intent, the case no longer wants it, or a block forbids it.
+    """
+    # Two statements: the second sees what was committed while the first waited for the case.
+    await tx.execute("SELECT 1 FROM cases WHERE case_id=:id FOR UPDATE", id=attempt.case_id)
     done = await tx.execute(
-        """UPDATE charge_attempts SET state='sent', sent_at=:now, attempts_before=:before
-           WHERE attempt_id=:id AND state='intent'""",
+        """UPDATE charge_attempts a SET state='sent', sent_at=:now, attempts_before=:before FROM cases c
+           WHERE a.attempt_id=:id AND a.state='intent' AND c.case_id=a.case_id AND c.state='charging'
+             AND c.settlement='{}'::jsonb AND NOT EXISTS (
+               SELECT 1 FROM blocks b WHERE b.lifted_at IS NULL AND b.tenant_id IN (c.tenant_id, '*')
+                 AND b.gateway IN (c.gateway, '') AND b.payer_id IN (c.payer_id, '')
+                 AND b.invoice_id IN (c.invoice_id, '') AND (b.until IS NULL OR b.until > :now))""",
         now=tx.now,
         before=attempts_before,
-        id=attempt_id,
+        id=attempt.attempt_id,
     )
     return bool(done.rowcount)
 

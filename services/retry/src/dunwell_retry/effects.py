@@ -6,12 +6,14 @@ somewhere after that commit, so the outcome is unknown: it is never sent again f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport, NoReply, Timeouts, perform
 from dunwell_gateways.port import ChargeResult, InvoiceState, InvoiceStatus, Outcome
+from dunwell_gateways.witness import Witness
 from dunwell_kit import tracing
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.effects import Done, Effect, Postponed
@@ -47,7 +49,7 @@ class Charger:
     async def charge(self, effect: Effect) -> Done | Postponed:
         """Make one attempt, once."""
         attempt_id = effect.payload["attempt_id"]
-        attempt = await self._database.transact(lambda tx: charges.attempt_for_update(tx, attempt_id))
+        attempt = await charges.attempt_now(self._database, attempt_id)
         tracing.annotate(dunwell__gateway=attempt.gateway, dunwell__attempt_number=attempt.attempt_number)
         if attempt.state is AttemptState.SENT:
             return Done(
@@ -60,7 +62,7 @@ class Charger:
             return self._again_or_withdraw(attempt, "the biller does not say whether the invoice is open")
         if not _chargeable(invoice, attempt):
             return Done("withdrawn", lambda tx: self._outcomes.on_not_open(tx, attempt_id, invoice))
-        if not await self._database.transact(lambda tx: self._send_guarded(tx, attempt, invoice)):
+        if not await self._database.transact(lambda tx: charges.mark_sent(tx, attempt, invoice.attempt_count)):
             return Done("withdrawn", lambda tx: self._outcomes.on_withdrawn(tx, attempt_id, "the case moved on"))
         failpoint("retry.after_sent_commit")
         client = registry.adapter(attempt.gateway).charge
@@ -69,20 +71,6 @@ class Charger:
         )
         failpoint("retry.after_response")
         return await self._answered(attempt, result)
-
-    async def _send_guarded(self, tx: Tx, attempt: AttemptRow, invoice: InvoiceState) -> bool:
-        live = await tx.value(
-            "SELECT state = 'charging' AND settlement = '{}'::jsonb FROM cases WHERE case_id=:id FOR UPDATE",
-            id=attempt.case_id,
-        )
-        killed = await tx.value(
-            """SELECT 1 FROM blocks b JOIN cases c ON c.case_id=:id WHERE b.lifted_at IS NULL AND b.tenant_id IN (c.tenant_id, '*')
-                 AND b.gateway IN (c.gateway, '') AND b.payer_id IN (c.payer_id, '') AND b.invoice_id IN (c.invoice_id, '')
-                 AND (b.until IS NULL OR b.until > :now) LIMIT 1""",
-            id=attempt.case_id,
-            now=tx.now,
-        )
-        return bool(live) and not killed and await charges.mark_sent(tx, attempt.attempt_id, invoice.attempt_count)
 
     async def _answered(self, attempt: AttemptRow, result: ChargeResult) -> Done | Postponed:
         limited = result.outcome is Outcome.RATE_LIMITED
@@ -115,9 +103,9 @@ class Charger:
         return client.interpret_invoice_state(reply.status, reply.headers, reply.body)
 
     async def reconcile(self, effect: Effect) -> Done | Postponed:
-        """Look at an attempt whose outcome is unknown: by its object, then by the same bytes and key."""
+        """Look at an attempt whose outcome is unknown: by its object, the same bytes and key, the gateway's record."""
         attempt_id, look = effect.payload["attempt_id"], effect.payload["look"]
-        attempt = await self._database.transact(lambda tx: charges.attempt_for_update(tx, attempt_id))
+        attempt = await charges.attempt_now(self._database, attempt_id)
         if attempt.state not in (AttemptState.UNKNOWN, AttemptState.STUCK):
             return Done("nothing", _nothing)
         failpoint("retry.reconciling")
@@ -133,11 +121,24 @@ class Charger:
             replayed = await perform(transport, attempt.request, client.interpret, timeouts=self._timeouts)
             if replayed.outcome in (Outcome.APPROVED, Outcome.DECLINED, Outcome.ACTION_REQUIRED):
                 result = replayed
+        if result.outcome is Outcome.ALREADY_PAID and await self._paid_by_us(attempt):
+            result = replace(result, outcome=Outcome.APPROVED)
 
         async def apply(tx: Tx) -> None:
             await self._outcomes.on_looked(tx, attempt_id, look, result)
 
         return Done(result.outcome.value, apply)
+
+    async def _paid_by_us(self, attempt: AttemptRow) -> bool:
+        """Whether the gateway's own record names our key: the replay of an answer of 500 is a 500 again."""
+        client = registry.adapter(attempt.gateway).charge
+        if not isinstance(client, Witness) or attempt.sent_at is None:
+            return False
+        asked = client.payments_noted(attempt.sent_at)
+        reply = await self._transports[attempt.gateway].send(asked, timeouts=self._timeouts)
+        if isinstance(reply, NoReply):
+            return False
+        return client.paid_by_key(attempt.intent, reply.status, reply.headers, reply.body) == attempt.idem_key
 
     def _key_is_fresh(self, attempt: AttemptRow) -> bool:
         capabilities = registry.adapter(attempt.gateway).charge.capabilities

@@ -16,6 +16,7 @@ from dunwell_kit.database import TimerSet, Tx
 from dunwell_kit.errors import Conflict, Invalid, NotFound
 from dunwell_retry.model import Governing
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, policy_of
+from dunwell_retry.policies.admission import admitted
 from dunwell_retry.policies.document import document_of
 
 # Stands for all tenants; no tenant is called so.
@@ -42,7 +43,7 @@ class PolicyRefused(Invalid):
 def checked(document: object) -> Policy:
     """Return the policy of a document; PolicyRefused names the field and the rule that is broken."""
     try:
-        return policy_of(document)
+        return admitted(policy_of(document))
     except PolicyInvalid as error:
         raise PolicyRefused(error.path, error.rule) from error
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dunwell.journal.v1 import journal_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.values import instant
 from dunwell_kit import tracing
 from dunwell_kit.database import EffectRecorded, TimerSet, Tx
-from dunwell_kit.errors import Conflict, NotFound
+from dunwell_kit.errors import Conflict, Invalid, NotFound
 from dunwell_kit.messages import Handler, Received
 from dunwell_kit.timers import Fired, TimerHandler
 from dunwell_retry import charges, store, translate
@@ -21,7 +21,7 @@ from dunwell_retry.decide.planning import replan
 from dunwell_retry.machines.attempt import AttemptState
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Case, Decline, Place
-from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.policy import PAUSE_MAX, RetryPolicy
 from dunwell_retry.profiles import PayerTold
 
 # A gateway that does not say who the payer is in this time leaves the plan to do without.
@@ -250,8 +250,23 @@ class Recovery:
             situation = await store.situation(tx, case)
             await apply(tx, attempts.deadline_reached(situation, now=tx.now), self.policy)
 
-    async def operate(self, tx: Tx, case_id: str, action: str, by: str) -> Case:
-        """Do what an operator asks: pause, resume, retry-now or stop. NotFound, or Conflict by the case's state."""
+    async def on_pause_end(self, tx: Tx, timer: Fired) -> None:
+        """Nobody resumed a paused case."""
+        case = await store.case_for_update(tx, timer.case_id)
+        if case is not None and not case.ended:
+            situation = await store.situation(tx, case)
+            await apply(tx, ends.pause_ended(situation, self.policy, now=tx.now), self.policy)
+
+    async def operate(self, tx: Tx, case_id: str, action: str, by: str, until: datetime | None = None) -> Case:
+        """Do what an operator asks: pause, resume, retry-now or stop. NotFound, or Conflict by the case's state.
+
+        Args:
+            until: Aware UTC end of a pause; Invalid unless it lies ahead, by a year at most.
+        """
+        if until is not None and (action != "pause" or not tx.now < until <= tx.now + PAUSE_MAX):
+            raise Invalid(
+                f"until {until.isoformat()} is no end of a pause: only a pause has one, ahead by a year at most"
+            )
         case = await store.case_for_update(tx, case_id)
         if case is None:
             raise NotFound(f"case {case_id!r} does not exist")
@@ -259,7 +274,8 @@ class Recovery:
             raise Conflict(f"case {case_id!r} has ended as {case.state.value!r}; nothing can be done about it")
         tx.caused_by("", case_id)
         if action == "pause":
-            decided = ends.paused(case, by, cause=f"operator:{by}")
+            until = until or tx.now + self.policy.pause
+            decided = ends.paused(case, by, now=tx.now, cause=f"operator:{by}", until=until)
         elif action == "resume":
             situation = await store.situation(tx, case)
             decided = ends.resumed(situation, self.policy, by, now=tx.now, cause=f"operator:{by}")
@@ -312,4 +328,5 @@ def timed(recovery: Recovery) -> Mapping[str, TimerHandler]:
         "attempt": recovery.on_attempt_due,
         "deadline": recovery.on_deadline,
         "replan": recovery.on_replan_due,
+        "pause_end": recovery.on_pause_end,
     }

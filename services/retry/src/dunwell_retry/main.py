@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport, Timeouts
 from dunwell_gateways.declines import classify
 from dunwell_gateways.port import RawDecline
+from dunwell_kit.countries import countries
 from dunwell_kit.http import gateway_client
 from dunwell_kit.run import Runtime, Service, main
 from dunwell_kit.settings import Environment
+from dunwell_retry import store
 from dunwell_retry.api import routes
 from dunwell_retry.effects import Charger
 from dunwell_retry.handlers import Recovery, consumed, timed
 from dunwell_retry.model import Decline, Method
 from dunwell_retry.outcomes import Outcomes
 from dunwell_retry.planners import planners
-from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.policy import PAUSE_DAYS, PAUSE_MAX, RetryPolicy
 from dunwell_retry.rules import allow
 
 
@@ -32,6 +34,8 @@ def classified(decline: Decline, gateway: str, method: Method, on: datetime) -> 
 def policy_from(environment: Environment) -> RetryPolicy:
     """Read the tenant-wide policy from the settings."""
     country = environment.text("DUNWELL_RETRY_MERCHANT_COUNTRY", "US") or None
+    if country is not None and country not in countries():
+        environment.wrong(f"DUNWELL_RETRY_MERCHANT_COUNTRY {country!r} is no ISO 3166 code in upper case, e.g. US")
     found = planners(country)
     main_policy = environment.text("DUNWELL_RETRY_POLICY", "smart")
     holdout_policy = environment.text("DUNWELL_RETRY_HOLDOUT_POLICY", "uniform-8")
@@ -41,6 +45,9 @@ def policy_from(environment: Environment) -> RetryPolicy:
     share = environment.number("DUNWELL_RETRY_HOLDOUT_SHARE", 0.05)
     if not 0 <= share < 1:
         environment.wrong(f"DUNWELL_RETRY_HOLDOUT_SHARE is {share}, not a share in [0, 1)")
+    pause_days = environment.number("DUNWELL_RETRY_PAUSE_DAYS", PAUSE_DAYS)
+    if not 0 < pause_days <= PAUSE_MAX.days:
+        environment.wrong(f"DUNWELL_RETRY_PAUSE_DAYS is {pause_days}, not above 0 and at most {PAUSE_MAX.days}")
     return RetryPolicy(
         planners=found,
         main_policy=main_policy,
@@ -51,6 +58,7 @@ def policy_from(environment: Environment) -> RetryPolicy:
         classify=classified,
         idempotency_secret=environment.text("DUNWELL_RETRY_SECRET").encode(),
         merchant_country=country,
+        pause=timedelta(days=pause_days),
     )
 
 
@@ -70,6 +78,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         handlers=consumed(recovery),
         timers={**timed(recovery), "reconcile": outcomes.on_reconcile_due},
+        lock=store.lock_cases,
         performers={"charge": charger.charge, "reconcile": charger.reconcile, "fetch_payer": charger.fetch_payer},
         routers=(routes(database, recovery),),
         on_close=stripe.close,

@@ -7,7 +7,7 @@ Amounts are integer minor units; instants aware UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -131,6 +131,7 @@ class Case:
         payer_fixed: True while the next charge is the payer's own: he gave another method.
         fixed_at: When he did, as long as the charge that answers it is still to come.
         plan_name, segment: Labels that the tenant gave the payer at the gateway; policies may be selected by them.
+        held_since, held_until: When a pause began, and when it ends by itself; None for a case that is not paused.
     """
 
     case_id: str
@@ -156,6 +157,8 @@ class Case:
     payer_fixed: bool = False
     fixed_at: datetime | None = None
     held_by: str = ""
+    held_since: datetime | None = None
+    held_until: datetime | None = None
     settlement: Document = field(default_factory=dict)
     first_span: str = ""
 
@@ -199,16 +202,35 @@ class Situation:
     governing: Governing = Governing()
 
 
+def flat(value: Decline | Method | Assignment) -> dict[str, Any]:
+    """Return a value of plain fields as JSON values; `asdict` would copy each of them."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
 def plan_document(plan: Plan | None) -> dict[str, Any]:
     """Return a plan as JSON values."""
     if plan is None:
         return {}
-    document = asdict(plan)
-    document["attempts"] = [{**asdict(a), "at": a.at.isoformat()} for a in plan.attempts]
-    document["silent_until"] = plan.silent_until.isoformat() if plan.silent_until else None
-    document["deadline_at"] = plan.deadline_at.isoformat()
-    document["explanation"] = dict(plan.explanation)
-    return document
+    # By hand and not by `asdict`, which would copy the explanation, by far the largest part, piece by piece.
+    return {
+        "attempts": [
+            {
+                "at": attempt.at.isoformat(),
+                "instrument_id": attempt.instrument_id,
+                "why": attempt.why,
+                "score": attempt.score,
+                "propensity": attempt.propensity,
+            }
+            for attempt in plan.attempts
+        ],
+        "silent_until": plan.silent_until.isoformat() if plan.silent_until else None,
+        "deadline_at": plan.deadline_at.isoformat(),
+        "payer_action": plan.payer_action,
+        "rule": plan.rule,
+        "why": plan.why,
+        "policy": plan.policy,
+        "explanation": dict(plan.explanation),
+    }
 
 
 def plan_from(document: Document) -> Plan | None:

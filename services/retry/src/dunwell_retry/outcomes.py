@@ -42,9 +42,8 @@ class Outcomes:
 
     async def on_result(self, tx: Tx, attempt_id: str, result: ChargeResult) -> None:
         """Our attempt's answer, or what a look at it found."""
-        attempt = await charges.attempt_for_update(tx, attempt_id)
-        case = await store.case_for_update(tx, attempt.case_id)
-        if attempt.state not in _OPEN or case is None:
+        case, attempt = await charges.case_and_attempt(tx, attempt_id)
+        if attempt.state not in _OPEN:
             return
         metrics.CHARGES.labels(attempt.gateway, result.outcome.value).inc()
         if result.outcome is Outcome.APPROVED:
@@ -162,7 +161,7 @@ class Outcomes:
         decided = attempts.withdrawn(situation, self._policy, now=tx.now, cause=attempt_id, why=detail)
         after = await apply(tx, decided, self._policy)
         if not after.ended:
-            await apply(tx, ends.paused(after, by, cause=attempt_id), self._policy)
+            await apply(tx, ends.paused(after, by, now=tx.now, cause=attempt_id), self._policy)
 
     async def _absent(self, tx: Tx, case: Case, attempt: AttemptRow) -> None:
         clean = attempt.clean_look_at is not None and tx.now - attempt.clean_look_at >= CLEAN_LOOKS_APART
@@ -175,9 +174,8 @@ class Outcomes:
 
     async def on_lost_sight(self, tx: Tx, attempt_id: str, detail: str) -> None:
         """Nobody knows whether the charge was applied; the reconciler will find out."""
-        attempt = await charges.attempt_for_update(tx, attempt_id)
-        case = await store.case_for_update(tx, attempt.case_id)
-        if case is None or attempt.state not in _OPEN:
+        case, attempt = await charges.case_and_attempt(tx, attempt_id)
+        if attempt.state not in _OPEN:
             return
         if attempt.state is not AttemptState.SENT:
             await charges.note_look(tx, attempt_id, clean=False)
@@ -217,9 +215,8 @@ class Outcomes:
 
     async def on_not_open(self, tx: Tx, attempt_id: str, invoice: InvoiceState) -> None:
         """Before sending, the biller says that there is nothing, or something else, to charge."""
-        attempt = await charges.attempt_for_update(tx, attempt_id)
-        case = await store.case_for_update(tx, attempt.case_id)
-        if attempt.state is not AttemptState.INTENT or case is None:
+        case, attempt = await charges.case_and_attempt(tx, attempt_id)
+        if attempt.state is not AttemptState.INTENT:
             return
         detail = f"the invoice is {invoice.status.value}"
         await charges.set_state(tx, attempt_id, moved(TRANSITIONS, attempt.state, "withdraw"), detail=detail)
@@ -239,9 +236,8 @@ class Outcomes:
 
     async def on_withdrawn(self, tx: Tx, attempt_id: str, detail: str) -> None:
         """The attempt was never sent and will not be."""
-        attempt = await charges.attempt_for_update(tx, attempt_id)
-        case = await store.case_for_update(tx, attempt.case_id)
-        if attempt.state is not AttemptState.INTENT or case is None:
+        case, attempt = await charges.case_and_attempt(tx, attempt_id)
+        if attempt.state is not AttemptState.INTENT:
             return
         await charges.set_state(tx, attempt_id, moved(TRANSITIONS, attempt.state, "withdraw"), detail=detail)
         await self._plan_again(tx, case, attempt_id, detail)

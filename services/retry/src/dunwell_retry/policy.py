@@ -18,6 +18,10 @@ Gate = Callable[[Attempt, tuple[PastAttempt, ...]], Verdict]
 Classify = Callable[[Decline, str, Method, datetime], Decline]
 # Past this a fresh look at the world changes too little; every published comparison uses 28 to 30 days.
 HORIZON = timedelta(days=28)
+# A pause that nobody ends: as long as a payer may promise ahead, and half of the horizon, so that time to collect is left.
+PAUSE_DAYS = 14
+# Longer than any moratorium we know of (UK Breathing Space: 60 days), and short enough to catch a mistyped year.
+PAUSE_MAX = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class RetryPolicy:
         classify: (raw decline, gateway, method, on) -> decline with its reason.
         gate: The rule gate.
         idempotency_secret: Key of the idempotency keys.
+        pause: How long an operator's pause lasts that names no end.
     """
 
     planners: dict[str, Planner]
@@ -43,6 +48,7 @@ class RetryPolicy:
     caps: TenantCaps = field(default_factory=TenantCaps)
     merchant_country: str | None = None
     version: int = 1
+    pause: timedelta = timedelta(days=PAUSE_DAYS)
 
     def planner(self, assignment: Assignment) -> Planner:
         """Return the planner of an assignment; a policy that is gone falls back to the main one."""

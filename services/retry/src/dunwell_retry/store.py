@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from dunwell_kit.database import Tx
 from dunwell_retry.governing import governing
 from dunwell_retry.machines.case import CaseState
-from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, plan_document, plan_from
+from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, flat, plan_document, plan_from
 from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
 
 # Rules look back 30 days and pay cycles about a year; a payer with more attempts than this is cut at the old end.
@@ -49,6 +48,8 @@ def case_from(row: Any) -> Case:
         payer_fixed=row["payer_fixed"],
         fixed_at=row["fixed_at"],
         held_by=row["held_by"],
+        held_since=row["held_since"],
+        held_until=row["held_until"],
         settlement=_json(row["settlement"]),
         first_span=row["first_span"],
     )
@@ -82,6 +83,13 @@ async def last_ended(tx: Tx, place: Place) -> Case | None:
         i=place.invoice_id,
     )
     return case_from(row) if row else None
+
+
+async def lock_cases(tx: Tx, case_ids: Sequence[str]) -> None:
+    """Lock cases in the order of their ids; ids of anything else are passed over."""
+    await tx.execute(
+        "SELECT 1 FROM cases WHERE case_id = ANY(CAST(:ids AS text[])) ORDER BY case_id FOR UPDATE", ids=list(case_ids)
+    )
 
 
 async def case_for_update(tx: Tx, case_id: str) -> Case | None:
@@ -130,15 +138,17 @@ async def save(tx: Tx, case: Case) -> None:
         numbers=case.attempt_numbers,
         plan_number=case.plan_number,
         plan=json.dumps(plan_document(case.plan)),
-        decline=json.dumps(asdict(case.decline)),
-        instrument=json.dumps(asdict(case.method)),
-        assignment=json.dumps(asdict(case.assignment)),
+        decline=json.dumps(flat(case.decline)),
+        instrument=json.dumps(flat(case.method)),
+        assignment=json.dumps(flat(case.assignment)),
         timezone=case.timezone,
         plan_name=case.plan_name,
         segment=case.segment,
         fixed=case.payer_fixed,
         fixed_at=case.fixed_at,
         held=case.held_by,
+        held_since=case.held_since,
+        held_until=case.held_until,
         settlement=json.dumps(dict(case.settlement)),
         first_span=case.first_span,
     )
@@ -147,16 +157,18 @@ async def save(tx: Tx, case: Case) -> None:
 _SAVE = """
 INSERT INTO cases (case_id, tenant_id, gateway, account, payer_id, invoice_id, subscription_id, payer_key, currency,
   amount_minor, state, failed_at, opened_at, ended_at, deadline_at, attempts, attempt_numbers, plan_number, plan, decline,
-  instrument, assignment, timezone, plan_name, segment, payer_fixed, fixed_at, held_by, settlement, first_span)
+  instrument, assignment, timezone, plan_name, segment, payer_fixed, fixed_at, held_by, held_since,
+  held_until, settlement, first_span)
 VALUES (:case_id, :t, :g, :a, :payer, :invoice, :subscription, :key, :currency, :amount, :state, :failed_at, :opened_at,
   :ended_at, :deadline_at, :attempts, :numbers, :plan_number, CAST(:plan AS jsonb), CAST(:decline AS jsonb),
   CAST(:instrument AS jsonb), CAST(:assignment AS jsonb), :timezone, :plan_name, :segment, :fixed, :fixed_at, :held,
-  CAST(:settlement AS jsonb), :first_span)
+  :held_since, :held_until, CAST(:settlement AS jsonb), :first_span)
 ON CONFLICT (case_id) DO UPDATE SET amount_minor=excluded.amount_minor, state=excluded.state, ended_at=excluded.ended_at,
   deadline_at=excluded.deadline_at, attempts=excluded.attempts, attempt_numbers=excluded.attempt_numbers,
   plan_number=excluded.plan_number, plan=excluded.plan, decline=excluded.decline, instrument=excluded.instrument,
   timezone=excluded.timezone, plan_name=excluded.plan_name, segment=excluded.segment, payer_fixed=excluded.payer_fixed,
-  fixed_at=excluded.fixed_at, held_by=excluded.held_by, settlement=excluded.settlement,
+  fixed_at=excluded.fixed_at, held_by=excluded.held_by, held_since=excluded.held_since,
+  held_until=excluded.held_until, settlement=excluded.settlement,
   subscription_id=excluded.subscription_id, changed_at=now()"""
 
 

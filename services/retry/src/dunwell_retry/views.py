@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from dunwell_kit.database import Database
 from dunwell_kit.errors import NotFound
+from dunwell_retry.rules.citations import sources_of
 
 _SUMMARY = """case_id, tenant_id, gateway, account, payer_id, invoice_id, subscription_id, currency, amount_minor, state,
   failed_at, opened_at, ended_at, deadline_at, attempts, plan_number, decline->>'reason' AS decline_reason,
-  assignment->>'arm' AS arm, assignment->>'policy' AS policy, held_by"""
+  assignment->>'arm' AS arm, assignment->>'policy' AS policy, held_by, held_since, held_until"""
 
 
 def _json(value: Any) -> Any:
@@ -65,6 +67,7 @@ async def why(database: Database, case_id: str) -> dict[str, Any]:
         found = dict(row)
         for name in ("evidence", "editions", "inputs", "outputs", "shadow"):
             found[name] = _json(found[name])
+        found["rule_sources"] = _rule_sources(found)
         decisions.append(found)
     return {
         "case_id": case_id,
@@ -74,6 +77,15 @@ async def why(database: Database, case_id: str) -> dict[str, Any]:
         "would_change": _would_change(now),
         "decisions": decisions,
     }
+
+
+def _rule_sources(decision: dict[str, Any]) -> dict[str, list[str]]:
+    """Return where the rules of a decision's verdicts are written down, as of its day; those of no source are left out."""
+    explanation = (decision["outputs"] or {}).get("explanation") or {}
+    at: datetime = decision["at"]
+    names = dict.fromkeys((decision["rule"], *(explanation.get("rules") or ())))
+    found = {name: list(sources_of(name, at.astimezone(UTC).date())) for name in names}
+    return {name: sources for name, sources in found.items() if sources}
 
 
 def _summary(found: dict[str, Any]) -> str:
@@ -86,6 +98,9 @@ def _summary(found: dict[str, Any]) -> str:
 
 def _next(found: dict[str, Any]) -> str:
     plan = found["plan"]
+    if found["state"] == "paused":
+        again = f"the case is planned again at {found['held_until']}" if found["held_until"] else "until it is resumed"
+        return f"Nothing: paused by {found['held_by']} since {found['held_since']}; {again}."
     if found["ended_at"] is not None:
         return "Nothing: the case has ended."
     if found["state"] == "uncertain":

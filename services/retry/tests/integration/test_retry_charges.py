@@ -114,22 +114,55 @@ async def test_a_refusal_without_an_answer_is_found_again(retry_with: Open, faul
         assert resolved.outcome == "declined"
 
 
+async def won_by(retry: Retry) -> int:
+    """Return who the one recovery is credited to."""
+    (won,) = await retry.emitted(recovery_pb2.RecoverySucceeded)
+    by: int = won.by
+    return by
+
+
+async def test_a_server_error_after_the_charge_is_settled_by_the_gateways_record_of_our_key(retry_with: Open) -> None:
+    async with retry_with(faults=FaultRates(error=1.0)) as retry:
+        retry.world.approves_from["in_0"] = START
+        await retry.open()
+        await retry.run_until(START + 3 * DAY + timedelta(seconds=14))
+        assert (await retry.state(), await retry.attempts()) == ("uncertain", ["unknown"])
+        assert await retry.emitted(recovery_pb2.ChargeResolved) == []
+        # No webhook ever comes.
+        await retry.run_until(START + 3 * DAY + timedelta(seconds=16))
+        assert (await retry.state(), await retry.attempts()) == ("recovered", ["succeeded"])
+        assert len(await retry.truth()) == 1
+        (resolved,) = await retry.emitted(recovery_pb2.ChargeResolved)
+        assert resolved.outcome == "succeeded"
+        (charged,) = await retry.emitted(recovery_pb2.ChargeSucceeded)
+        assert (charged.payment_id, await won_by(retry)) == ("pi_0", recovery_pb2.RECOVERED_BY_RETRY)
+
+
 async def test_a_server_error_after_the_charge_is_settled_by_the_webhook_that_names_our_key(retry_with: Open) -> None:
     async with retry_with(faults=FaultRates(error=1.0)) as retry:
         retry.world.approves_from["in_0"] = START
         await retry.open()
-        await retry.run_until(START + 3 * DAY + timedelta(minutes=10))
+        await retry.run_until(START + 3 * DAY + timedelta(seconds=5))
         assert (await retry.state(), await retry.attempts()) == ("uncertain", ["unknown"])
-        assert await retry.emitted(recovery_pb2.ChargeResolved) == []
         paid = payment_pb2.PaymentSucceeded(origin=retry.origin(charge_id="ch_0n2"), trigger=payment_pb2.TRIGGER_US)
         await retry.tell(paid)
         await retry.run()
         assert (await retry.state(), await retry.attempts()) == ("recovered", ["succeeded"])
         assert len(await retry.truth()) == 1
-        (resolved,) = await retry.emitted(recovery_pb2.ChargeResolved)
-        assert resolved.outcome == "succeeded"
-        (won,) = await retry.emitted(recovery_pb2.RecoverySucceeded)
-        assert won.by == recovery_pb2.RECOVERED_BY_RETRY
+        assert await won_by(retry) == recovery_pb2.RECOVERED_BY_RETRY
+
+
+async def test_an_invoice_that_another_key_paid_is_not_credited_to_our_lost_attempt(retry_with: Open) -> None:
+    async with retry_with(faults=FaultRates(reset_before=1.0)) as retry:
+        await retry.open()
+        await retry.run_until(START + 3 * DAY)
+        assert await retry.attempts() == ["unknown"]
+        async with retry_with() as whole:
+            await pay(whole)
+            await whole.run_until(START + 5 * DAY)
+            assert [charge["idempotency_key"] for charge in await whole.truth()] == ["other0"]
+        assert (await retry.state(), await retry.attempts()) == ("recovered", ["absent"])
+        assert await won_by(retry) == recovery_pb2.RECOVERED_BY_PAYER
 
 
 async def test_a_request_that_never_arrived_is_believed_absent_after_two_clean_looks_a_minute_apart(

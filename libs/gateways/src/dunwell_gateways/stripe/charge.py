@@ -7,6 +7,7 @@ Source: docs.stripe.com/api (invoices/pay, payment_intents/confirm, errors, idem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from dunwell_gateways.port import (
@@ -33,6 +34,8 @@ API_VERSION = "2025-03-31.basil"
 _FORM = "application/x-www-form-urlencoded"
 _PAGE = 100  # the most Stripe lists at once; nobody has more methods or payments of one invoice
 _NO_INVOICE = 404
+# Stripe's clock against ours, and how long it may still have worked on a request that we gave up after 30 seconds.
+_NOTED_BEFORE_SECONDS, _NOTED_AFTER_SECONDS = 10, 60
 
 CAPABILITIES = Capabilities(
     idempotency_header="Idempotency-Key",
@@ -103,6 +106,28 @@ class StripeCharge:
             tried = count(found.get("attempt_count")) > intent.attempts_before
             return result if tried and result.outcome is Outcome.DECLINED else _look(tried)
         return ChargeResult(Outcome.UNKNOWN, payment_id=result.payment_id, detail="open; attempts before not known")
+
+    def payments_noted(self, sent_at: datetime) -> ChargeRequest:
+        """Return the call that lists the invoices paid about then, each with the key of the request that paid it.
+
+        One page: an account with more than 100 paid invoices in 70 seconds may not find its own.
+        Source: docs.stripe.com/api/events (object, list), read November 2026.
+        """
+        at = int(sent_at.timestamp())
+        since, until = str(at - _NOTED_BEFORE_SECONDS), str(at + _NOTED_AFTER_SECONDS)
+        query = [("type", "invoice.paid"), ("created[gte]", since), ("created[lte]", until), ("limit", str(_PAGE))]
+        return _get("/v1/events", query)
+
+    def paid_by_key(self, intent: ChargeIntent, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+        """Return the key that paid the invoice, empty if no key did; None when no event tells."""
+        found = json_of(status, body)
+        if found is None or not intent.invoice_id:
+            return None
+        for event in rows(found):
+            subject = part(part(event.get("data")).get("object"))
+            if event.get("type") == "invoice.paid" and text(subject.get("id")) == intent.invoice_id:
+                return text(part(event.get("request")).get("idempotency_key"))
+        return None
 
     def invoice_state(self, invoice_id: str) -> ChargeRequest:
         """Return the call that reads an invoice."""

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from dunwell_retry.decide.outputs import AttemptAt, Canceled, Decided, Paused, Resumed, StopTimers, Succeeded, Why
+from dunwell_retry.decide.outputs import (
+    AttemptAt,
+    Canceled,
+    Decided,
+    Paused,
+    PauseEndsAt,
+    Resumed,
+    StopTimers,
+    Succeeded,
+    Why,
+)
 from dunwell_retry.decide.planning import replan
 from dunwell_retry.machines import moved
 from dunwell_retry.machines.case import TRANSITIONS, CaseState
@@ -42,18 +52,49 @@ def canceled(case: Case, rule: str, text: str, *, now: datetime, cause: str) -> 
     return Decided(ended, (StopTimers(), Canceled(Why(rule, text, (cause,), "gateway"))))
 
 
-def paused(case: Case, by: str, *, cause: str) -> Decided:
-    """Hold a case; Conflict by the machine when an attempt is open."""
-    held = replace(case, state=moved(TRANSITIONS, case.state, "pause"), held_by=by)
-    return Decided(held, (StopTimers(), Paused(Why("retry.paused", f"Paused by {by}.", (cause,), by))))
+def paused(case: Case, by: str, *, now: datetime, cause: str, until: datetime | None = None) -> Decided:
+    """Hold a case; Conflict by the machine when an attempt is open.
+
+    Args:
+        until: When the pause ends by itself. None: at the case's own deadline, which ends the case; nothing is sent
+            for it before somebody resumes it.
+    """
+    ends_at = until or case.deadline_at
+    held = replace(case, state=moved(TRANSITIONS, case.state, "pause"), held_by=by, held_since=now, held_until=ends_at)
+    text = f"Paused by {by} until {_instant(ends_at)}." if ends_at else f"Paused by {by}."
+    end = (PauseEndsAt(ends_at),) if ends_at else ()
+    return Decided(held, (StopTimers(), *end, Paused(Why("retry.paused", text, (cause,), by))))
 
 
 def resumed(situation: Situation, policy: RetryPolicy, by: str, *, now: datetime, cause: str) -> Decided:
     """Let a paused case go on, with a fresh plan."""
+    return _freed(situation, policy, Why("retry.resumed", f"Resumed by {by}.", (cause,), by), now, cause)
+
+
+def pause_ended(situation: Situation, policy: RetryPolicy, *, now: datetime) -> Decided:
+    """End a pause that nobody ended: plan the case again, or exhaust it past its deadline.
+
+    A pause that was moved to a later end goes on.
+    """
     case = situation.case
-    freed = replace(case, state=moved(TRANSITIONS, case.state, "resume"), held_by="")
+    if case.state is not CaseState.PAUSED or (case.held_until is not None and case.held_until > now):
+        return Decided(case)
+    since = f" since {_instant(case.held_since)}" if case.held_since else ""
+    text = f"The pause by {case.held_by or 'an operator'}{since} is over and nobody resumed the case."
+    cause = f"pause:{case.case_id}"
+    return _freed(situation, policy, Why("retry.pause_ended", text, (cause,), "retry"), now, cause)
+
+
+def _freed(situation: Situation, policy: RetryPolicy, why: Why, now: datetime, cause: str) -> Decided:
+    case = situation.case
+    state = moved(TRANSITIONS, case.state, "resume")
+    freed = replace(case, state=state, held_by="", held_since=None, held_until=None)
     decided = replan(replace(situation, case=freed), policy, now=now, cause=cause)
-    return Decided(decided.case, (Resumed(Why("retry.resumed", f"Resumed by {by}.", (cause,), by)), *decided.outputs))
+    return Decided(decided.case, (StopTimers(), Resumed(why), *decided.outputs))
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def retry_now(case: Case, *, now: datetime) -> Decided:

@@ -141,6 +141,13 @@ class DeadlineAt:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseEndsAt:
+    """Arm the timer that ends a pause."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StopTimers:
     """Cancel every timer of the case."""
 
@@ -156,7 +163,7 @@ class Logged:
 
 Output = (
     Opened | Planned | Scheduled | Skipped | Charge | Succeeded | Exhausted | Canceled | Paused | Resumed
-    | AttemptAt | NoAttempt | DeadlineAt | StopTimers | Logged
+    | AttemptAt | NoAttempt | DeadlineAt | PauseEndsAt | StopTimers | Logged
 )  # fmt: skip
 
 

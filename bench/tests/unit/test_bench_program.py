@@ -84,12 +84,20 @@ async def test_the_anchor_of_p1_refuses_a_wrong_signature() -> None:
     assert answers[0]["status"] == 401
 
 
-@pytest.mark.parametrize("module", [p17_decisions, p19_backtest])
-async def test_both_policies_decide_on_real_cases(tmp_path: Path, module: Any) -> None:
-    async with module.opened(Parts(tmp_path, Cores.of_machine())) as contest:
+async def test_both_policies_decide_on_real_cases(tmp_path: Path) -> None:
+    async with p17_decisions.opened(Parts(tmp_path, Cores.of_machine())) as contest:
         smart, uniform = await contest.subject(0.02), await contest.anchor(0.02)
     assert smart.operations == uniform.operations > 0
     assert smart.figure > 0 < uniform.figure
+
+
+async def test_the_back_test_is_measured_all_in_and_the_plans_of_smart_beside_it(tmp_path: Path) -> None:
+    async with p19_backtest.opened(Parts(tmp_path, Cores.of_machine())) as contest:
+        uniform, smart = await contest.subject(0.02), await contest.anchor(0.02)
+    assert (uniform.operations, smart.operations) == (40, 4)
+    assert uniform.figure > 0 < smart.figure
+    # Every case is planned once or more.
+    assert contest.extra["smart_plans_per_second"] >= int(smart.operations / smart.seconds)
 
 
 def test_bodies_have_the_size_of_real_ones_and_ids_of_their_own() -> None:

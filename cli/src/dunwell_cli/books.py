@@ -10,6 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from dunwell_cli.output import Json, Tenant, call, console, guarded, show
+from dunwell_kit.errors import Invalid
+from dunwell_retry.machines.case import CaseState
 
 # The planner's names of what may stand behind a refusal, in words; of the ten the first few carry nearly all weight.
 CAUSES = {
@@ -41,19 +43,30 @@ cases = typer.Typer(help="Recovery cases: one unpaid invoice each.", no_args_is_
 @guarded
 def list_cases(
     tenant: Tenant = "default",
-    state: Annotated[
-        str, typer.Option(help="opening, waiting, charging, uncertain, paused, recovered, exhausted, canceled")
-    ] = "",
+    state: Annotated[str, typer.Option(help=", ".join(CaseState))] = "",
     limit: Annotated[int, typer.Option(min=1, max=200)] = 50,
     as_json: Json = False,
 ) -> None:
     """List cases, newest first."""
+    if state and state not in set(CaseState):
+        raise Invalid(f"--state {state!r} is no state of a case; states are {', '.join(CaseState)}")
     rows = call("retry", "/v1/cases", params={"tenant": tenant, "state": state, "limit": limit})
     columns = {
-        "case_id": "case", "invoice_id": "invoice", "amount_minor": "minor units", "currency": "cur", "state": "state",
-        "decline_reason": "reason", "attempts": "attempts", "arm": "arm", "failed_at": "failed",
+        "case": "case\ninvoice", "state": "state\nfailed on", "amount": "minor units", "reason": "reason",
+        "attempts": "tried",
     }  # fmt: skip
-    show(rows, as_json, columns, "cases")
+    show(rows if as_json else [_case_row(row) for row in rows], as_json, columns, "cases", slim=True)
+
+
+def _case_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a case in 80 columns: its two long ids stand one above the other, never cut."""
+    return {
+        "case": f"{row['case_id']}\n{row['invoice_id']}",
+        "state": f"{row['state']}\n{str(row['failed_at'] or '–')[:10]}",
+        "amount": f"{row['amount_minor']} {row['currency']}",
+        "reason": (row["decline_reason"] or "–").replace("_", " "),
+        "attempts": row["attempts"],
+    }
 
 
 @cases.command("show")
@@ -90,6 +103,8 @@ def why_case(case_id: str, as_json: Json = False) -> None:
             f"[dim]{decision['at'][:16]}[/] [bold]{decision['kind']}[/] {decision['sentence']}", highlight=False
         )
         console.print(f"    rule {decision['rule']}{_evidence(decision)}", style="dim", highlight=False)
+        for line in told_sources(decision):
+            console.print(f"      {line}", style="dim", highlight=False, markup=False)
         for line in beside(decision["outputs"].get("explanation") or {}):
             console.print(f"    {line}", style="dim", highlight=False, markup=False)
         _refused(decision)
@@ -103,6 +118,11 @@ def why_case(case_id: str, as_json: Json = False) -> None:
 def _evidence(decision: dict[str, Any]) -> str:
     known = [e for e in decision["evidence"] if e]
     return f" · evidence {', '.join(known)}" if known else ""
+
+
+def told_sources(decision: dict[str, Any]) -> list[str]:
+    """Return where each rule of a decision's verdicts is written down; of the gate's rules, a line each."""
+    return [f"{rule} is written in {'; '.join(found)}" for rule, found in (decision.get("rule_sources") or {}).items()]
 
 
 def beside(explanation: dict[str, Any]) -> list[str]:

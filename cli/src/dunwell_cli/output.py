@@ -11,7 +11,9 @@ from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import httpx
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dunwell_kit.errors import DunwellError
@@ -27,7 +29,7 @@ errors = Console(stderr=True)
 
 def fail(message: str) -> NoReturn:
     """End the command with one line that says what to do."""
-    errors.print(f"[bold red]dunwell:[/] {message}", highlight=False)
+    errors.print(f"[bold red]dunwell:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -62,8 +64,14 @@ def call(service: str, path: str, *, method: str = "GET", **options: Any) -> Any
     return answer.json() if answer.content else None
 
 
-def show(data: Any, as_json: bool, columns: Mapping[str, str] | None = None, title: str = "") -> None:
-    """Print rows as a table of the given columns {field: heading}, or everything as JSON."""
+def show(
+    data: Any, as_json: bool, columns: Mapping[str, str] | None = None, title: str = "", *, slim: bool = False
+) -> None:
+    """Print rows as a table of the given columns {field: heading}, or everything as JSON.
+
+    Args:
+        slim: Without lines between the columns, for what would not fit 80 of them otherwise.
+    """
     if as_json or columns is None:
         sys.stdout.write(json.dumps(data, indent=2, default=str, ensure_ascii=False) + "\n")
         return
@@ -72,14 +80,20 @@ def show(data: Any, as_json: bool, columns: Mapping[str, str] | None = None, tit
         console.print(f"[dim]nothing to show{f' in {title}' if title else ''}[/]")
         return
     table = Table(title=title or None, header_style="bold", title_justify="left")
+    if slim:
+        table.box, table.padding, table.pad_edge = SIMPLE_HEAD, (0, 1, 0, 0), False
     first, *others = columns
     # Ids stand first and are copied into the next command: they are never cut.
-    table.add_column(columns[first], no_wrap=True, min_width=max(len(_cell(row.get(first))) for row in rows))
+    table.add_column(columns[first], no_wrap=True, min_width=max(_width(row.get(first)) for row in rows))
     for field in others:
         table.add_column(columns[field])
     for row in rows:
         table.add_row(*(_cell(row.get(field)) for field in columns))
     console.print(table)
+
+
+def _width(value: Any) -> int:
+    return max(len(line) for line in _cell(value).split("\n"))
 
 
 def _cell(value: Any) -> str:

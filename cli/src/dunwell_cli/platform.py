@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,14 +50,20 @@ def list_endpoints(as_json: Json = False) -> None:
 @guarded
 def list_quarantine(as_json: Json = False) -> None:
     """List quarantined webhooks with what is wrong with each."""
-    columns = {
-        "delivery_id": "delivery",
-        "gateway": "gateway",
-        "event_type": "type",
-        "received_at": "received",
-        "detail": "what is wrong",
+    columns = {"delivery": "delivery\ntype", "gateway": "gateway", "received": "received", "detail": "what is wrong"}
+    rows = call("ingest", "/v1/quarantine")
+    show(rows if as_json else [_delivery_row(row) for row in rows], as_json, columns, "quarantine", slim=True)
+
+
+def _delivery_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a delivery in 80 columns: what is long stands one above the other."""
+    received = str(row["received_at"])
+    return {
+        "delivery": f"{row['delivery_id']}\n{row['event_type'] or '–'}",
+        "gateway": row["gateway"],
+        "received": f"{received[:10]}\n{received[11:19]}",
+        "detail": row["detail"],
     }
-    show(call("ingest", "/v1/quarantine"), as_json, columns, "quarantine")
 
 
 @quarantine.command("replay")

@@ -13,6 +13,7 @@ import typer
 from dunwell_cli.output import Json, Tenant, call, console, errors, fail, guarded, service_url, show
 from dunwell_kit.errors import Invalid
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, parse
+from dunwell_retry.policies.admission import parse_admitted
 from dunwell_retry.policies.changes import diff, sentences
 from dunwell_retry.policies.document import document_of
 
@@ -36,11 +37,13 @@ VERDICTS = {
 
 
 def _text(file: str) -> str:
+    known = ", ".join(sorted(PRESETS))
     try:
         return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(sorted(PRESETS))
-        raise Invalid(f"{file}: {getattr(error, 'strerror', None) or 'is no text'}; shipped are {known}") from error
+    except OSError as error:
+        raise Invalid(f"{file}: {error.strerror}; shipped are {known}") from error
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{file}: is no text in UTF-8; shipped are {known}") from error
 
 
 def read_policy(file: str) -> Policy:
@@ -110,10 +113,19 @@ def _setting(row: dict[str, Any]) -> str:
 
 @policy.command()
 @guarded
-def validate(file: File, as_json: Json = False) -> None:
-    """Check a document; exit status 1 with the broken rule and its line."""
+def validate(
+    file: File,
+    saved: Annotated[
+        bool, typer.Option("--saved", help="Ask the service for saved policies, which a holdout may name, too.")
+    ] = False,
+    tenant: Tenant = "default",
+    as_json: Json = False,
+) -> None:
+    """Check a document as saving does; exit status 1 with the broken rule and its line."""
+    names = [row["name"] for row in call("retry", "/v1/policies", params={"tenant": tenant})["saved"]] if saved else []
     try:
-        found = parse(_text(file)) if file not in PRESETS or Path(file).exists() else PRESETS[file]
+        shipped = file in PRESETS and not Path(file).exists()
+        found = PRESETS[file] if shipped else parse_admitted(_text(file), names)
     except PolicyInvalid as error:
         if as_json:
             show({"valid": False, "file": file, "line": error.line, "path": error.path, "rule": error.rule}, True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from dunwell_cli import policies
 from dunwell_cli.main import app
 from dunwell_cli.policies import totals_of
 from dunwell_retry.policies import PRESETS
@@ -45,6 +46,22 @@ def test_a_shipped_policy_is_valid(name: str) -> None:
         ("name: mine\nkind: fixed\n", 1, "version", "missing"),
         ("name: mine\nversion: [\n", 3, "document", "YAML"),
         ("- a list\n", 1, "document", "mapping"),
+        (GOOD + "when:\n  currency: XXQ\n", 7, "when.currency", "ISO 4217"),
+        (GOOD + "when:\n  countries: [us]\n", 7, "when.countries[0]", "ISO 3166"),
+        (GOOD + "holdout: {share: 0.1, policy: nosuch}\n", 6, "holdout.policy", "no policy 'nosuch' is known"),
+        (GOOD + "model_edition: nosuch-1\n", 6, "model_edition", "no model that ships"),
+        (GOOD.replace("name: mine", "name: ../mine"), 1, "name", "letters"),
+        (GOOD.replace("name: mine", "name: smart"), 1, "name", "shipped policy of kind 'smart'"),
+        (
+            GOOD.replace("attempts_max: 3", "attempts_max: 12").replace(
+                "[1, 5, 9]", "[0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9]"
+            ),
+            5,
+            "days",
+            "mastercard.velocity_24h",
+        ),
+        ("a: &a [x, x]\nb: [*a, *a]\n", 2, "document", "aliases"),
+        ("[" * 70_000, None, "document", "characters"),
         ("", None, "document", "mapping"),
     ],
 )
@@ -66,6 +83,22 @@ def test_a_json_document_on_standard_input_is_read_too() -> None:
     document = {"name": "mine", "version": 1, "kind": "uniform", "every_hours": 48}
     code, out, _ = run("validate", "-", "--json", text=json.dumps(document))
     assert (code, json.loads(out)["document"]["every_hours"]) == (0, 48)
+
+
+def test_a_file_that_is_no_text_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_bytes(b"\xff\xfe\x00\x01")
+    code, _, err = run("validate", str(file))
+    assert (code, err.count("\n"), "is no text in UTF-8" in err) == (1, 1, True)
+
+
+def test_a_holdout_may_name_a_saved_policy_where_the_service_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(GOOD + "holdout: {share: 0.1, policy: ours}\n")
+    monkeypatch.setattr(policies, "call", lambda *_, **__: {"saved": [{"name": "ours"}]})
+    assert (run("validate", str(file))[0], run("validate", str(file), "--saved")[0]) == (1, 0)
 
 
 def test_a_file_that_is_not_there_names_the_shipped_ones() -> None:

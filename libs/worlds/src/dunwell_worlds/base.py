@@ -11,10 +11,12 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import overload
+from functools import cached_property
+from typing import Any, TypeVar
 
 from dunwell_worlds import paydays, zones
 from dunwell_worlds.draws import Population, population
+from dunwell_worlds.failures import Failures
 from dunwell_worlds.fees import ChargeLog
 from dunwell_worlds.hashing import key, uniform
 from dunwell_worlds.issuers import Issuers
@@ -42,8 +44,13 @@ from dunwell_worlds.past import Past, past, past_declines
 from dunwell_worlds.payers import CHANNELS, TONES, Payer
 from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PayerAction
 
+_T = TypeVar("_T")
 HOUR = 3600
 _NEVER = (HARD, REVOKED, AUTH)
+# While the whole issuer is down a charge passes by mistake only.
+_DOWN = 0.01
+# Chances before and after an obstacle has gone away.
+_CLEARED = {LIMIT: (0.02, 0.85), OUTAGE: (0.02, 0.94), EXPIRED: (0.0, 0.9)}
 
 
 @dataclass(slots=True)
@@ -54,6 +61,14 @@ class _Live:
     log: ChargeLog
     last: int
     approved: bool = False
+    offset: int = 0
+    offset_ends: int = 0
+
+    def local(self, zone: str, second: int) -> int:
+        """Return wall-clock seconds; charges come in time order, so that the offset is looked up twice a year."""
+        if second >= self.offset_ends:
+            self.offset, self.offset_ends = zones.offset_until(zone, second)
+        return second + self.offset
 
 
 class BaseWorld:
@@ -84,7 +99,7 @@ class BaseWorld:
         self.seed = seed
         self._count = invoices
         people = population(seed, invoices, parameters, start, days)
-        self._past: Past = past(seed, people, parameters)
+        self._people, self._parameters = people, parameters
         self._past_declines = past_declines()
         self._latents: Latents = latents(seed, people, parameters)
         self._issuers = Issuers(seed, parameters, start, days)
@@ -97,7 +112,14 @@ class BaseWorld:
         self._live: dict[int, _Live] = {}
         self._prefix = f"in_{seed}"
         # The invoice that was asked about last: calls about one invoice mostly follow each other.
-        self._asked, self._asked_index = "", -1
+        self._asked: str | None = None
+        self._asked_index, self._asked_method = -1, ""
+        self._built: tuple[int, Decline] | None = None
+
+    @cached_property
+    def _past(self) -> Past:
+        """Drawn for the first invoice that is read: two thirds of a world's making, which its name and size need not."""
+        return past(self.seed, self._people, self._parameters)
 
     def _take(self, people: Population) -> None:
         """Keep the population as lists: one element is read far faster than from an array."""
@@ -124,14 +146,15 @@ class BaseWorld:
 
     def failures(self) -> Sequence[FailedInvoice]:
         """Return every failed invoice; each is built when it is read."""
-        return _Failures(self, range(self._count))
+        return Failures(self.invoice, range(self._count))
 
     def invoice(self, index: int) -> FailedInvoice:
         """Return one failed invoice by its number."""
         country, zone, _ = PLACES[self._place[index]]
         tenant, _, routes = TENANTS[self._tenant[index]]
         failed = datetime.fromtimestamp(self._failed[index], UTC)
-        return FailedInvoice(
+        return _filled(
+            FailedInvoice,
             invoice_id=f"in_{self.seed}_{index}",
             payer_id=f"pay_{self.seed}_{index}",
             tenant_id=tenant,
@@ -143,7 +166,8 @@ class BaseWorld:
             gateway="stripe",
             routes=routes,
             instruments=(
-                Instrument(
+                _filled(
+                    Instrument,
                     instrument_id=f"pm_{self.seed}_{index}",
                     kind="card",
                     network=NETWORKS[self._network[index]],
@@ -153,8 +177,8 @@ class BaseWorld:
                     expires=self._expires(index, failed),
                 ),
             ),
-            decline=self._first_decline(index),
-            history=self._past.of(index, self._past_declines),
+            decline=self._told_first(index),
+            history=self._past.of(index, self._amount[index], self._past_declines),
         )
 
     def _expires(self, index: int, failed: datetime) -> tuple[int, int]:
@@ -163,6 +187,12 @@ class BaseWorld:
         spread = int(uniform(key(self.seed, "expiry"), index) * 48)
         months += -1 - spread % 2 if self._reason[index] == EXPIRED and spread % 4 else 1 + spread
         return months // 12, months % 12 + 1
+
+    def _told_first(self, index: int) -> Decline:
+        """Return the first decline; of the invoice built last it is kept, as its first charge asks for it again."""
+        if self._built is None or self._built[0] != index:
+            self._built = index, self._first_decline(index)
+        return self._built[1]
 
     def _first_decline(self, index: int) -> Decline:
         code = self._codes.code(index, self._reason[index], self._failed[index], first=True)
@@ -184,7 +214,7 @@ class BaseWorld:
             ValueError: Unknown invoice, instrument, route or initiator; a naive instant; a step back in time.
         """
         index = self._index(invoice_id)
-        if instrument_id != f"pm_{self.seed}_{index}":
+        if instrument_id != self._asked_method:
             raise ValueError(f"invoice {invoice_id!r} has no instrument {instrument_id!r}")
         if route not in TENANTS[self._tenant[index]][2]:
             raise ValueError(f"invoice {invoice_id!r} has no route {route!r}")
@@ -195,39 +225,40 @@ class BaseWorld:
         network = NETWORKS[self._network[index]]
         if live.approved or (live.payer.paid_at is not None and live.payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
-        local = self._local(index, second)
-        probability = self._probability(index, second, local, route, live)
+        local = live.local(PLACES[self._place[index]][1], second)
+        down = self._issuers.down(self._issuer[index], second // HOUR)
+        probability = self._probability(index, second, local, route, live, down)
         if self._reason[index] == BLOCK and route != "stripe" and not live.payer.works(second):
             luck = uniform(self._second_route, index)  # a second processor is accepted once and for all, or never
         else:
             luck = uniform(self._luck, index, second // HOUR)
         if luck < probability:
             live.approved = True
-            return AttemptResult(True, None, live.log.sent(second, network, None, None))
-        decline = self._decline(index, self._refusal_code(index, second, local), second)
+            return _result(True, None, live.log.sent(second, network, None, None))
+        code = "91" if down else self._refusal_code(index, second, local)
+        decline = self._decline(index, code, second)
         live.payer.saw_refusal(second)
-        return AttemptResult(False, decline, live.log.sent(second, network, decline.network_code, decline.advice_code))
+        return _result(False, decline, live.log.sent(second, network, decline.network_code, decline.advice_code))
 
     def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
         """Return the true chance of approval at an instant, given the charges so far."""
-        index = self._index(invoice_id)
-        second = self._second(at)
+        index, second = self._index(invoice_id), self._second(at)
         live = self._live.get(index) or self._new(index)
         if live.approved:
             return 0.0
-        return self._probability(index, second, self._local(index, second), route, live)
+        down = self._issuers.down(self._issuer[index], second // HOUR)
+        return self._probability(index, second, self._local(index, second), route, live, down)
 
     def hidden_reason(self, invoice_id: str) -> str:
         """Return the true reason of the failure."""
         return REASONS[self._reason[self._index(invoice_id)]]
 
-    def _probability(self, index: int, second: int, local: int, route: str, live: _Live) -> float:
-        hour = second // HOUR
+    def _probability(self, index: int, second: int, local: int, route: str, live: _Live, down: bool) -> float:
+        """Return the chance of a charge; who stands in for an issuer that is down knows a dead card, too."""
+        if down:
+            return 0.0 if self._reason[index] in _NEVER and not live.payer.works(second) else _DOWN
         local_hour = local % 86400 // HOUR
-        issuer = self._issuer[index]
-        if self._issuers.down(issuer, hour):
-            return 0.01
-        factor = self._issuers.factor(issuer, hour, local_hour)
+        factor = self._issuers.factor(self._issuer[index], second // HOUR, local_hour)
         if live.payer.works(second):
             return 0.97 * factor
         return min(0.99, self._by_reason(index, second, local, local_hour, route, live) * factor)
@@ -248,7 +279,7 @@ class BaseWorld:
         cleared = second >= self._latents.clear[index]
         if reason == NSF:
             return (0.15 if second >= self._latents.refill[index] else 0.93) if cleared else 0.02
-        before, after = {LIMIT: (0.02, 0.85), OUTAGE: (0.02, 0.94), EXPIRED: (0.0, 0.9)}[reason]
+        before, after = _CLEARED[reason]
         return after if cleared else before
 
     def _balance(self, index: int, second: int, local: int) -> float:
@@ -268,9 +299,7 @@ class BaseWorld:
         return second + ahead * 86400.0
 
     def _refusal_code(self, index: int, second: int, local: int) -> str:
-        local_hour = local % 86400 // HOUR
-        issuer = self._issuer[index]
-        if self._issuers.down(issuer, second // HOUR) or self._issuers.maintained(issuer, local_hour):
+        if self._issuers.maintained(self._issuer[index], local % 86400 // HOUR):
             return "91"
         return self._codes.code(index, self._reason[index], second, first=False)
 
@@ -304,6 +333,7 @@ class BaseWorld:
         if prefix != self._prefix or not tail.isdecimal() or int(tail) >= self._count:
             raise ValueError(f"this world has no invoice {invoice_id!r}")
         self._asked, self._asked_index = invoice_id, int(tail)
+        self._asked_method = f"pm_{self.seed}_{self._asked_index}"
         return self._asked_index
 
     def _second(self, at: datetime) -> int:
@@ -321,7 +351,7 @@ class BaseWorld:
             seed=self.seed,
             subject=index,
         )
-        first = self._first_decline(index)
+        first = self._told_first(index)
         return _Live(payer, ChargeLog(first.network_code, first.advice_code, failed), failed)
 
     def _entered(self, index: int, second: int) -> _Live:
@@ -340,23 +370,16 @@ class BaseWorld:
         return second + zones.offset_seconds(PLACES[self._place[index]][1], second)
 
 
-class _Failures(Sequence[FailedInvoice]):
-    """The invoices of a world, built one at a time: 100,000 with their past would fill the memory."""
+def _filled(kind: type[_T], /, **values: Any) -> _T:
+    """Return a value of the protocol, filled without the frozen type's slow constructor: a replay makes millions."""
+    found = kind.__new__(kind)
+    # The values themselves become its dictionary: nothing is copied.
+    object.__setattr__(found, "__dict__", values)
+    return found
 
-    def __init__(self, world: BaseWorld, numbers: range) -> None:
-        self._world, self._numbers = world, numbers
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, at: int) -> FailedInvoice: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[FailedInvoice]: ...
-    def __getitem__(self, at: int | slice) -> FailedInvoice | Sequence[FailedInvoice]:
-        if isinstance(at, slice):
-            return _Failures(self._world, self._numbers[at])
-        return self._world.invoice(self._numbers[at])
+def _result(approved: bool, decline: Decline | None, cost: int) -> AttemptResult:
+    return _filled(AttemptResult, approved=approved, decline=decline, cost_minor_usd=cost)
 
 
 def make(

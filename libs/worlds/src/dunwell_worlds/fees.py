@@ -7,6 +7,8 @@ risk-and-security/compliance/network-updates/2023/mastercard-f23 (Mastercard), r
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from dunwell_worlds.parameters import VISA_NEVER
 
 _AUTHORISATION = 6
@@ -38,14 +40,16 @@ class ChargeLog:
     def sent(self, second: int, network: str, code: str | None, advice: str | None) -> int:
         """Count one charge and return its price; `code` is None when it was approved."""
         cost = _AUTHORISATION
-        month = sum(1 for at in self._refused if second - at < _MONTH)
+        # In the order of time: what lies in a window is the end of the list.
+        refused = self._refused
+        month = len(refused) - bisect_right(refused, second - _MONTH)
         if network == "visa":
             if self._stopped:
                 cost += _VISA_NEVER
             if month > _VISA_CAP:
                 cost += _VISA_EXCESS
         elif network == "mastercard":
-            day = sum(1 for at in self._refused if second - at < _DAY)
+            day = len(refused) - bisect_right(refused, second - _DAY)
             if self._stopped or day >= _MC_DAY or month >= _MC_MONTH:
                 cost += _MC_EXCESS
             if code == "51" and advice is not None:
@@ -53,6 +57,6 @@ class ChargeLog:
         self.count += 1
         self.last_second = second
         if code is not None:
-            self._refused.append(second)
+            refused.append(second)
             self._note(code, advice)
         return cost

@@ -49,7 +49,7 @@ class Issuers:
         if local_hour < _NIGHT_HOURS:
             epoch = min(len(self._night) - 1, max(0, (utc_hour // 24 - self._first_day) // DRIFT_DAYS))
             factor = float(self._night[epoch][issuer])
-        if self.maintained(issuer, local_hour):
+        if local_hour in self._maintenance and self._maintained[issuer]:
             factor *= MAINTENANCE_FACTOR
         return factor
 

@@ -31,12 +31,18 @@ class Codes:
         self._start = (start - EPOCH).days
         self._rows = parameters.codes
         self._drifting: dict[int, int] = {}
+        # The draw behind the first code of the invoice that was asked about last: most refusals repeat that code.
+        self._drawn, self._drawn_for = 0.0, -1
+        # A world says the same few hundred things over and over.
+        self._declines: dict[tuple[str, str, str | None], Decline] = {}
 
     def code(self, index: int, reason: int, second: int, *, first: bool) -> str:
         """Return the network code of a refusal."""
         if not first and uniform(self._again, index, second // 3600) >= _PERSISTENCE:
             return self._pick(index, reason, second, uniform(self._fresh, index, second // 3600))
-        return self._pick(index, reason, second, uniform(self._first, index))
+        if index != self._drawn_for:
+            self._drawn, self._drawn_for = uniform(self._first, index), index
+        return self._pick(index, reason, second, self._drawn)
 
     def _pick(self, index: int, reason: int, second: int, luck: float) -> str:
         epoch = (second // 86400 - self._start) // DRIFT_DAYS
@@ -54,7 +60,7 @@ class Codes:
     def decline(self, index: int, code: str, network: str, reason: int, second: int, clear: float) -> Decline:
         """Return the whole refusal, with Mastercard's advice where it gives one."""
         names = GATEWAY_CODES[code]
-        gateway_code = names[mixed(self._first ^ index) % len(names)]
+        gateway_code = names[0] if len(names) == 1 else names[mixed(self._first ^ index) % len(names)]
         advice = None
         if network == "mastercard":
             luck = uniform(self._advice, index, second // 3600)
@@ -62,7 +68,11 @@ class Codes:
                 advice = self._interval(luck, second, clear, truthful=reason == NSF)
             elif reason == HARD and luck < _HARD_ADVICE:
                 advice = "03"
-        return Decline(gateway_code, code, advice, None)
+        said = (gateway_code, code, advice)
+        decline = self._declines.get(said)
+        if decline is None:
+            decline = self._declines[said] = Decline(gateway_code, code, advice, None)
+        return decline
 
     @staticmethod
     def _interval(luck: float, second: int, clear: float, *, truthful: bool) -> str:

@@ -44,7 +44,7 @@ class Instrument:
         kind: `card` or `bank_debit`.
         network: `visa mastercard amex discover … ach sepa bacs …`.
         funding: `credit debit prepaid none`.
-        country: ISO 3166 alpha-2 of the issuer.
+        country: ISO 3166 alpha-2 of the issuer, empty when nobody told it.
         expires: (year, month), both 1-based; None when it does not expire.
     """
 
@@ -57,7 +57,7 @@ class Instrument:
     expires: tuple[int, int] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PastPayment:
     """One charge of this payer before the failure; `decline` is None when it was approved or when nobody knows why not."""
 

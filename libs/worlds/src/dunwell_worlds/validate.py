@@ -1,19 +1,20 @@
 """A guard around a world: anything that breaks the protocol is named, never guessed around.
 
-Owns: the checks of what a world returns. Refuses: checks of policies; a world itself refuses bad questions.
+Owns: the checks of what a world is and of what it returns; those of one invoice are in `invoices`. Refuses: checks of
+policies; a world itself refuses bad questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import overload
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, cast, overload
 
+from dunwell_worlds.invoices import WorldBroken, aware, broken_decline, check_invoice, said
 from dunwell_worlds.protocol import (
     ActionKind,
     AttemptResult,
-    Decline,
     FailedInvoice,
     OracleWorld,
     PayerAction,
@@ -21,12 +22,13 @@ from dunwell_worlds.protocol import (
     World,
 )
 
-_KINDS = ("card", "bank_debit")
+__all__ = ["ValidatedWorld", "WorldBroken", "check_invoice"]
+
 _METHODS = ("failures", "attempt", "deliver", "payer_actions")
-
-
-class WorldBroken(ValueError):
-    """A world broke its protocol; the message names the invoice and the rule."""
+_ACTIONS = frozenset(ActionKind)
+_FIELDS = tuple(entry.name for entry in fields(FailedInvoice))
+# No debt is chased longer; what is added to an instant stays in the calendar.
+_HORIZON_MAX = timedelta(days=3660)
 
 
 def _need(holds: bool, subject: str, rule: str) -> None:
@@ -34,115 +36,130 @@ def _need(holds: bool, subject: str, rule: str) -> None:
         raise WorldBroken(f"{subject}: {rule}")
 
 
-def _aware(at: object, subject: str, name: str) -> None:
-    # The messages are only built when they are needed: this runs for every row of every past.
-    if not isinstance(at, datetime):
-        raise WorldBroken(f"{subject}: {name} must be a datetime, not {type(at).__name__}")
-    if at.tzinfo is not UTC and at.utcoffset() != timedelta(0):
-        raise WorldBroken(f"{subject}: {name} must be aware UTC, not {at.isoformat()}")
-
-
-def check_invoice(invoice: FailedInvoice) -> FailedInvoice:
-    """Return the invoice when it keeps the protocol; raise `WorldBroken` otherwise."""
-    subject = f"invoice {invoice.invoice_id!r}"
-    _aware(invoice.due_at, subject, "due_at")
-    _aware(invoice.failed_at, subject, "failed_at")
-    _need(invoice.failed_at >= invoice.due_at, subject, "failed_at lies before due_at")
-    _need(type(invoice.amount_minor) is int and invoice.amount_minor > 0, subject, "amount_minor must be an int > 0")
-    _need(len(invoice.currency) == 3 and invoice.currency.isupper(), subject, "currency must be an ISO 4217 code")
-    try:
-        ZoneInfo(invoice.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise WorldBroken(f"{subject}: unknown time zone {invoice.timezone!r}") from error
-    _need(bool(invoice.routes), subject, "routes must name at least one processor")
-    _need(bool(invoice.instruments), subject, "instruments must hold the one that failed")
-    ids = [instrument.instrument_id for instrument in invoice.instruments]
-    _need(len(set(ids)) == len(ids), subject, "instrument ids must be unique")
-    for instrument in invoice.instruments:
-        _need(instrument.kind in _KINDS, subject, f"unknown instrument kind {instrument.kind!r}")
-        if instrument.expires is not None:
-            _need(1 <= instrument.expires[1] <= 12, subject, f"impossible expiry {instrument.expires!r}")
-    _check_history(invoice, subject)
-    _need(isinstance(invoice.decline, Decline), subject, "decline is missing")
-    return invoice
-
-
-def _check_history(invoice: FailedInvoice, subject: str) -> None:
-    before: datetime | None = None
-    for payment in invoice.history:
-        at = payment.at
-        if at.__class__ is not datetime or at.tzinfo is not UTC:
-            _aware(at, subject, "history[].at")
-        if before is not None and at < before:
-            raise WorldBroken(f"{subject}: history is not in time order")
-        if payment.approved and payment.decline is not None:
-            raise WorldBroken(f"{subject}: an approved payment of the past has a decline")
-        before = at
-    _need(before is None or before <= invoice.failed_at, subject, "history reaches past failed_at")
-
-
 class ValidatedWorld:
-    """A world whose every answer is checked.
+    """A world whose every answer is checked, and whose every error names the world, the method and the invoice.
 
     Args:
         inner: The world to guard.
+        most: So many invoices were asked for; those beyond are not read. None = all.
+        currencies: The codes that an invoice may have; None = any three capitals.
 
     Raises:
         WorldBroken: When a part of the interface is missing.
     """
 
-    def __init__(self, inner: World) -> None:
+    def __init__(self, inner: World, most: int | None = None, currencies: Collection[str] | None = None) -> None:
         name = type(inner).__name__
         for method in _METHODS:
             _need(callable(getattr(inner, method, None)), f"world {name}", f"has no method {method!r}")
         _need(isinstance(getattr(inner, "name", None), str), f"world {name}", "has no name")
         horizon = getattr(inner, "horizon", None)
         _need(isinstance(horizon, timedelta) and horizon > timedelta(0), f"world {name}", "has no positive horizon")
+        _need(inner.horizon <= _HORIZON_MAX, f"world {name}", f"has a horizon beyond {_HORIZON_MAX.days} days")
         self.name = inner.name
         self.horizon = inner.horizon
         self.inner = inner
-        self.oracle = inner if isinstance(inner, OracleWorld) else None
-        self.revealing = inner if isinstance(inner, RevealingWorld) else None
+        self.offered: int | None = None
+        telling = _Telling(inner, inner.name)
+        self.oracle: OracleWorld | None = telling if isinstance(inner, OracleWorld) else None
+        self.revealing: RevealingWorld | None = telling if isinstance(inner, RevealingWorld) else None
+        self._most, self._currencies = most, currencies
         self._asked: dict[str, datetime] = {}
+        self._places: dict[str, int] = {}
 
     def failures(self) -> Sequence[FailedInvoice]:
         """Return the invoices; each is checked when it is read, and its id must be new."""
-        return _Checked(self.inner.failures())
+        subject = f"world {self.name!r}"
+        try:
+            found: object = self.inner.failures()
+        except Exception as error:
+            raise _raised(self.name, "failures", None, error) from error
+        whole = hasattr(found, "__len__") and hasattr(found, "__getitem__")
+        whole = whole and not isinstance(found, Mapping | str | bytes)
+        _need(whole, subject, f"failures must return a sequence, not {type(found).__name__}")
+        invoices = cast(Sequence[FailedInvoice], found)
+        try:
+            self.offered = len(invoices)
+        except Exception as error:
+            raise _raised(self.name, "failures", None, error) from error
+        _need(self.offered > 0, subject, "has no failed invoice")
+        read = self.offered if self._most is None else min(self.offered, self._most)
+        return _Checked(self, invoices, range(read))
+
+    def read(self, invoices: Sequence[FailedInvoice], number: int) -> FailedInvoice:
+        """Return one of the world's invoices, checked; `number` is its place from 0."""
+        try:
+            invoice = invoices[number]
+        except Exception as error:
+            # An IndexError above all: let out, it would look like the end of the invoices.
+            raise _raised(self.name, f"failures()[{number}]", None, error) from error
+        if not isinstance(invoice, FailedInvoice):
+            missing = [name for name in _FIELDS if not hasattr(invoice, name)]
+            _need(not missing, f"failure {number}", f"{type(invoice).__name__} has no {', '.join(missing)}")
+        check_invoice(invoice)
+        if self._currencies is not None and invoice.currency not in self._currencies:
+            raise WorldBroken(f"invoice {invoice.invoice_id!r}: currency {invoice.currency!r} is not in ISO 4217")
+        if self._places.setdefault(invoice.invoice_id, number) != number:
+            raise WorldBroken(f"invoice {invoice.invoice_id!r}: its id was given to another invoice before")
+        return invoice
 
     def attempt(self, invoice_id: str, at: datetime, instrument_id: str, route: str, initiator: str) -> AttemptResult:
         """Charge once and check the result."""
         if at.__class__ is not datetime or at.tzinfo is not UTC:
-            _aware(at, f"invoice {invoice_id!r}", "at")
+            aware(at, f"invoice {invoice_id!r}", "at")
         self._in_order(invoice_id, at)
-        result = self.inner.attempt(invoice_id, at, instrument_id, route, initiator)
+        try:
+            result = self.inner.attempt(invoice_id, at, instrument_id, route, initiator)
+        except Exception as error:
+            raise _raised(self.name, "attempt", invoice_id, error) from error
         if not isinstance(result, AttemptResult):
-            raise WorldBroken(f"invoice {invoice_id!r}: attempt returned {type(result).__name__}")
-        if result.approved and result.decline is not None:
-            raise WorldBroken(f"invoice {invoice_id!r}: an approved charge has a decline")
+            raise WorldBroken(f"invoice {invoice_id!r}: attempt returned {type(result).__name__}, no AttemptResult")
+        if type(result.approved) is not bool:
+            raise WorldBroken(f"invoice {invoice_id!r}: approved must be True or False, not {result.approved!r}")
+        if result.decline is not None:
+            if result.approved:
+                raise WorldBroken(f"invoice {invoice_id!r}: an approved charge has a decline")
+            rule = broken_decline(result.decline)
+            if rule is not None:
+                raise WorldBroken(f"invoice {invoice_id!r}: attempt: {rule}")
         if type(result.cost_minor_usd) is not int or result.cost_minor_usd < 0:
-            raise WorldBroken(f"invoice {invoice_id!r}: cost_minor_usd must be >= 0")
+            raise WorldBroken(f"invoice {invoice_id!r}: cost_minor_usd must be an int >= 0")
         return result
 
     def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:
         """Let a message reach the payer."""
-        _aware(at, f"invoice {invoice_id!r}", "at")
+        aware(at, f"invoice {invoice_id!r}", "at")
         self._in_order(invoice_id, at)
-        self.inner.deliver(invoice_id, at, channel, tone, kind)
+        try:
+            self.inner.deliver(invoice_id, at, channel, tone, kind)
+        except Exception as error:
+            raise _raised(self.name, "deliver", invoice_id, error) from error
 
     def payer_actions(self, invoice_id: str, after: datetime, until: datetime) -> Sequence[PayerAction]:
         """Return what the payer does in (after, until], checked for order and bounds."""
-        for at, name in ((after, "after"), (until, "until")):
-            if at.__class__ is not datetime or at.tzinfo is not UTC:
-                _aware(at, f"invoice {invoice_id!r}", name)
-        actions = self.inner.payer_actions(invoice_id, after, until)
-        if not actions:
+        if after.tzinfo is not UTC or until.tzinfo is not UTC:
+            aware(after, f"invoice {invoice_id!r}", "after")
+            aware(until, f"invoice {invoice_id!r}", "until")
+        try:
+            actions = self.inner.payer_actions(invoice_id, after, until)
+        except Exception as error:
+            raise _raised(self.name, "payer_actions", invoice_id, error) from error
+        if actions == ():
             return actions
         subject = f"invoice {invoice_id!r}"
+        whole = isinstance(actions, Sequence) and not isinstance(actions, str | bytes)
+        _need(whole, subject, f"payer_actions must return a sequence, not {type(actions).__name__}")
         before = after
         for action in actions:
-            _aware(action.at, subject, "payer action's at")
+            right = hasattr(action, "at") and hasattr(action, "kind")
+            _need(right, subject, f"payer_actions holds a {type(action).__name__}, which is no PayerAction")
+            aware(action.at, subject, "payer action's at")
             _need(before <= action.at <= until and action.at > after, subject, "payer actions out of order or bounds")
-            _need(action.kind in set(ActionKind), subject, f"unknown payer action {action.kind!r}")
+            _need(
+                isinstance(action.kind, str) and action.kind in _ACTIONS,
+                subject,
+                f"unknown payer action {action.kind!r}",
+            )
             before = action.at
         return actions
 
@@ -153,12 +170,51 @@ class ValidatedWorld:
         self._asked[invoice_id] = at
 
 
+def _raised(world: str, method: str, invoice_id: str | None, error: Exception) -> WorldBroken:
+    if isinstance(error, WorldBroken):
+        return error
+    about = f" of invoice {invoice_id!r}" if invoice_id is not None else ""
+    return WorldBroken(f"world {world!r}: {method}{about} raised {said(error)}")
+
+
+class _Telling:
+    """What a world tells beyond the protocol, its errors named."""
+
+    def __init__(self, inner: Any, name: str) -> None:
+        self._inner, self._name = inner, name
+
+    def hidden_reason(self, invoice_id: str) -> str:
+        """Return the name of the true reason of the failure."""
+        try:
+            reason: str = self._inner.hidden_reason(invoice_id)
+        except Exception as error:
+            raise _raised(self._name, "hidden_reason", invoice_id, error) from error
+        _need(isinstance(reason, str), f"invoice {invoice_id!r}", f"hidden_reason must be a text, not {reason!r}")
+        return reason
+
+    def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
+        """Return the chance that a charge would be approved."""
+        try:
+            chance: float = self._inner.oracle_probability(invoice_id, at, instrument_id, route)
+            right = bool(0 <= chance <= 1)
+        except Exception as error:
+            raise _raised(self._name, "oracle_probability", invoice_id, error) from error
+        _need(right, f"invoice {invoice_id!r}", f"oracle_probability must lie in 0..1, not {chance!r}")
+        return chance
+
+
 class _Checked(Sequence[FailedInvoice]):
-    def __init__(self, inner: Sequence[FailedInvoice]) -> None:
-        self._inner = inner
+    """Invoices that are checked when they are read."""
+
+    def __init__(self, world: ValidatedWorld, inner: Sequence[FailedInvoice], numbers: range) -> None:
+        self._world, self._inner, self._numbers = world, inner, numbers
 
     def __len__(self) -> int:
-        return len(self._inner)
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[FailedInvoice]:
+        # Not until the first IndexError, as sequences are walked otherwise: that one may be the world's own mistake.
+        return (self._world.read(self._inner, number) for number in self._numbers)
 
     @overload
     def __getitem__(self, at: int) -> FailedInvoice: ...
@@ -166,5 +222,5 @@ class _Checked(Sequence[FailedInvoice]):
     def __getitem__(self, at: slice) -> Sequence[FailedInvoice]: ...
     def __getitem__(self, at: int | slice) -> FailedInvoice | Sequence[FailedInvoice]:
         if isinstance(at, slice):
-            return _Checked(self._inner[at])
-        return check_invoice(self._inner[at])
+            return _Checked(self._world, self._inner, self._numbers[at])
+        return self._world.read(self._inner, self._numbers[at])

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 # The span for which offsets are tabulated; worlds live inside it with two years of history.
 _FIRST, _LAST = datetime(2019, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+# Far past any instant: the last offset that is known stays.
+_LAST_SECOND = 2**62
 
 
 @cache
@@ -44,6 +46,13 @@ def offset_seconds(name: str, utc_second: int) -> int:
     """Return the zone's offset from UTC at an instant, in seconds."""
     starts, offsets = _transitions(name)
     return offsets[max(0, bisect_right(starts, utc_second) - 1)]
+
+
+def offset_until(name: str, utc_second: int) -> tuple[int, int]:
+    """Return the zone's offset from UTC at an instant, in seconds, and the UTC second at which another one starts."""
+    starts, offsets = _transitions(name)
+    place = bisect_right(starts, utc_second)
+    return offsets[max(0, place - 1)], starts[place] if place < len(starts) else _LAST_SECOND
 
 
 def utc_seconds(name: str, local_seconds: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dunwell_retry.backtest.docs import write_reference
 from dunwell_retry.backtest.html import page
 from dunwell_retry.backtest.loading import WorldUnknown, factory_of, open_world
 from dunwell_retry.backtest.runner import Settings, run_policy
-from dunwell_retry.backtest.statistics import interval
+from dunwell_retry.backtest.statistics import DIFFERING_MIN, PAIRS_MIN, enough, interval
 from dunwell_retry.planning.card import model_card
 from dunwell_retry.planning.fit import fit
 from dunwell_retry.planning.logged import Logged, dumps, loads
@@ -28,7 +28,7 @@ from dunwell_retry.planning.parameters import parse, shipped
 from dunwell_retry.policies import PolicyInvalid, preset
 from dunwell_worlds.base import make
 from dunwell_worlds.protocol import Decline, FailedInvoice
-from dunwell_worlds.validate import WorldBroken
+from dunwell_worlds.validate import ValidatedWorld, WorldBroken
 
 INVOICES, SEED = 300, 5
 
@@ -158,6 +158,47 @@ def test_a_world_that_is_none_is_named(world: str, error: type[Exception], text:
         run_backtest(world, ["never"], invoices=3)
 
 
+class _Wrong:
+    """A world whose failures are whatever it is given."""
+
+    name, horizon = "wrong", timedelta(days=30)
+
+    def __init__(self, found: Any) -> None:
+        self._found, self._base = found, make(1, 4)
+        self.attempt, self.deliver, self.payer_actions = (
+            self._base.attempt,
+            self._base.deliver,
+            self._base.payer_actions,
+        )
+
+    def failures(self) -> Any:
+        return self._found(list(self._base.failures()))
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (lambda right: None, "failures must return a sequence, not NoneType"),
+        (lambda right: iter(right), "failures must return a sequence"),
+        (lambda right: ["x"], "failure 0: str has no invoice_id, payer_id"),
+        (lambda right: [*right, right[1]], "its id was given to another invoice before"),
+        (lambda right: [replace(right[0], amount_minor=0)], "amount_minor must be an int > 0"),
+        (lambda right: [replace(right[0], timezone="Mars/North")], "unknown time zone"),
+        (lambda right: [replace(right[0], failed_at=datetime(2026, 1, 1))], "failed_at must be aware UTC"),  # noqa: DTZ001
+        (lambda right: [replace(right[0], history=right[0].history[::-1])], "history is not in time order"),
+    ],
+)
+def test_a_world_that_breaks_the_protocol_is_told_where(found: Callable[[list[FailedInvoice]], Any], text: str) -> None:
+    with pytest.raises(WorldBroken, match=text):
+        run_policy(ValidatedWorld(_Wrong(found)), preset("uniform-8"))
+
+
+def test_an_invoice_that_is_read_twice_is_the_same_invoice() -> None:
+    world = ValidatedWorld(make(2, 5))
+    assert list(world.failures()) == list(world.failures())
+    assert world.failures()[1:4][1] == world.failures()[2]
+
+
 def test_an_unknown_policy_or_no_invoices_is_refused() -> None:
     with pytest.raises(PolicyInvalid, match="known"):
         run_backtest("base", ["clever"], invoices=3)
@@ -180,7 +221,7 @@ def log_of(invoice: FailedInvoice, attempts: list[dict[str, object]]) -> str:
         "decline": told(invoice.decline),
         "instruments": [dict(vars(card)) for card in invoice.instruments],
         "history": [
-            {**vars(past), "at": past.at.isoformat(), "decline": told(past.decline)} for past in invoice.history
+            {**asdict(past), "at": past.at.isoformat(), "decline": told(past.decline)} for past in invoice.history
         ],
         "attempts": attempts,
     }
@@ -245,6 +286,27 @@ def test_an_interval_covers_the_truth_and_knows_significance() -> None:
     assert clear["significant"]
     assert not interval(np.array([1.0, -1.0] * 50), rng)["significant"]
     assert not interval(np.array([]), rng)["significant"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "differing", "claimed"), [(1, 1, False), (29, 29, False), (30, 5, False), (30, 6, True), (400, 5, False)]
+)
+def test_few_pairs_never_make_a_difference_significant(pairs: int, differing: int, claimed: bool) -> None:
+    values = np.array([1.0] * differing + [0.0] * (pairs - differing))
+    found = interval(values, np.random.default_rng(2))
+    assert found["significant"] is claimed
+    assert enough(pairs, differing) is claimed
+
+
+def test_the_command_says_when_there_are_too_few_invoices_to_tell() -> None:
+    done = CliRunner().invoke(
+        app, ["backtest", "--policy", "uniform-8", "--baseline", "never", "--invoices", "1", "--no-oracle"]
+    )
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "too few to tell (1 pairs," in text
+    assert f"{PAIRS_MIN} pairs, {DIFFERING_MIN} of them unlike, are the least" in text
+    assert "significant" not in text
 
 
 def random_log(count: int, seed: int) -> list[Logged]:

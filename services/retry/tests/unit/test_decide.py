@@ -22,6 +22,7 @@ from dunwell_retry.decide.outputs import (
     NoAttempt,
     Opened,
     Paused,
+    PauseEndsAt,
     Planned,
     Resumed,
     Scheduled,
@@ -254,19 +255,57 @@ def test_a_gone_debt_cancels_from_every_state(state: CaseState) -> None:
     assert (decided.case.state, kinds(decided)) == (CaseState.CANCELED, [StopTimers, Canceled])
 
 
+def pause(case: Case, until: datetime | None = None) -> Decided:
+    return ends.paused(case, "ada", now=AT + DAY, cause="operator:ada", until=until)
+
+
 def test_a_paused_case_holds_its_timers_and_resumes_with_a_fresh_plan() -> None:
-    held = ends.paused(waiting(), "ada", cause="operator:ada")
-    assert (held.case.held_by, kinds(held)) == ("ada", [StopTimers, Paused])
+    held = pause(waiting(), AT + 9 * DAY)
+    assert (held.case.held_by, held.case.held_since, held.case.held_until) == ("ada", AT + DAY, AT + 9 * DAY)
+    assert kinds(held) == [StopTimers, PauseEndsAt, Paused]
+    assert one(held, PauseEndsAt).at == AT + 9 * DAY
+    assert one(held, Paused).why.text == "Paused by ada until 2026-03-11 10:00 UTC."
     freed = ends.resumed(situation(held.case), POLICY, "ada", now=AT + 4 * DAY, cause="operator:ada")
     assert (freed.case.state, freed.case.held_by) == (CaseState.WAITING, "")
-    assert kinds(freed) == [Resumed, Planned, AttemptAt, Scheduled, DeadlineAt]
+    assert (freed.case.held_since, freed.case.held_until) == (None, None)
+    assert kinds(freed) == [StopTimers, Resumed, Planned, AttemptAt, Scheduled, DeadlineAt]
     assert one(freed, AttemptAt).at == AT + 5 * DAY
+
+
+def test_a_pause_that_nobody_ends_is_planned_again_and_says_why() -> None:
+    held = pause(waiting(), AT + 4 * DAY).case
+    freed = ends.pause_ended(situation(held), POLICY, now=AT + 4 * DAY)
+    assert (freed.case.state, freed.case.held_until) == (CaseState.WAITING, None)
+    why = one(freed, Resumed).why
+    assert (why.rule, why.source) == ("retry.pause_ended", "retry")
+    assert "pause by ada since 2026-03-03 10:00 UTC is over" in why.text
+    assert one(freed, AttemptAt).at == AT + 5 * DAY
+
+
+def test_a_pause_past_the_deadline_ends_in_the_end_that_was_promised() -> None:
+    held = pause(waiting(), AT + 60 * DAY).case
+    ended = ends.pause_ended(situation(held), POLICY, now=AT + 60 * DAY)
+    assert ended.case.state is CaseState.EXHAUSTED
+    assert kinds(ended) == [StopTimers, Resumed, StopTimers, Exhausted]
+
+
+def test_a_hold_without_an_end_lasts_to_the_deadline_and_sends_nothing() -> None:
+    case = waiting()
+    held = pause(case).case
+    assert held.held_until == case.deadline_at is not None
+    assert ends.pause_ended(situation(held), POLICY, now=held.held_until).case.state is CaseState.EXHAUSTED
+
+
+def test_the_end_of_a_pause_that_was_moved_or_resumed_does_nothing() -> None:
+    moved_on = pause(waiting(), AT + 9 * DAY).case
+    for case in (moved_on, waiting()):
+        assert ends.pause_ended(situation(case), POLICY, now=AT + 4 * DAY) == Decided(case)
 
 
 @pytest.mark.parametrize("state", sorted({CaseState.CHARGING, CaseState.UNCERTAIN} | ENDS))
 def test_a_case_with_an_open_attempt_or_an_end_cannot_be_paused(state: CaseState) -> None:
     with pytest.raises(IllegalTransition):
-        ends.paused(in_state(state), "ada", cause="operator:ada")
+        pause(in_state(state))
 
 
 def test_an_operator_may_ask_for_the_next_attempt_only_while_the_case_waits() -> None:
@@ -330,7 +369,7 @@ def test_no_sequence_of_news_opens_two_attempts_or_leaves_an_end(words: list[str
                 "withdraw": lambda: attempts.withdrawn(here, POLICY, now=now, cause="c", why=""),  # noqa: B023
                 "lose": lambda: attempts.lost_sight(here),  # noqa: B023
                 "fix": lambda: failures.method_fixed(here, OTHER, POLICY, now=now, cause="c"),  # noqa: B023
-                "pause": lambda: ends.paused(here.case, "ada", cause="c"),  # noqa: B023
+                "pause": lambda: ends.paused(here.case, "ada", now=AT, cause="c"),  # noqa: B023
                 "resume": lambda: ends.resumed(here, POLICY, "ada", now=now, cause="c"),  # noqa: B023
                 "paid": lambda: ends.settled(here.case, "payer", "pi", at=now, now=now, cause="c"),  # noqa: B023
                 "deadline": lambda: attempts.deadline_reached(here, now=now),  # noqa: B023

@@ -9,6 +9,7 @@ import pytest
 from dunwell_kit.errors import Invalid
 from dunwell_retry.rules import RuleInputInvalid, rulebook
 from dunwell_retry.rules.check import check
+from dunwell_retry.rules.strict_json import read
 
 QUESTION = json.loads("""
 {"attempt": {"at": "2026-11-22T10:00:00Z", "invoice_id": "in_1", "amount_minor": 1000, "currency": "USD",
@@ -78,6 +79,29 @@ def test_a_denial_tells_when_and_what_it_costs():
         (("history", 0, "at"), "2026-11-20T10:00:00", "history[0].at"),
         (("history", 0), 7, "history[0]"),
         (("history",), {}, "history"),
+        (("history",), None, "history"),
+        (("histroy",), [], "histroy"),
+        (("attempt", "amount"), 5, "attempt.amount"),
+        (("attempt", "instrument", "netwrok"), "visa", "attempt.instrument.netwrok"),
+        (("attempt", "caps"), {"per_invioce": 3}, "attempt.caps.per_invioce"),
+        (
+            ("attempt", "blocks"),
+            [{"kind": "dispute", "since": "2026-11-01T00:00:00Z", "til": None}],
+            "attempt.blocks[0].til",
+        ),
+        (("history", 0, "return_code"), "R01", "history[0].return_code"),
+        (("attempt", "instrument", "network"), "ach", "attempt.instrument.network"),
+        (("attempt", "instrument", "kind"), "bank_debit", "attempt.instrument.network"),
+        (("attempt", "instrument", "kind"), "upi", "attempt.instrument.network"),
+        (("attempt", "instrument", "country"), "ZZ", "attempt.instrument.country"),
+        (("attempt", "merchant_country"), "USA", "attempt.merchant_country"),
+        (("attempt", "at"), "0001-01-01T00:00:00Z", "attempt.at"),
+        (("attempt", "at"), "9999-12-31T23:59:59Z", "attempt.at"),
+        (("history", 0, "at"), "0001-01-01T00:00:00+14:00", "history[0].at"),
+        (("history", 0, "at"), "9999-12-31T23:59:59-12:00", "history[0].at"),
+        (("attempt", "notified_at"), "9999-12-31T00:00:00Z", "attempt.notified_at"),
+        (("attempt", "caps"), {"min_gap_hours": 10**12}, "attempt.caps.min_gap_hours"),
+        (("attempt", "first_presented_at"), "2026-11-22T10:00:01Z", "attempt.first_presented_at"),
     ],
 )
 def test_what_cannot_be_judged_names_its_field(path, value, field):
@@ -94,6 +118,65 @@ def test_an_amount_past_64_bits_is_refused(amount):
     for path in (("attempt", "amount_minor"), ("history", 0, "amount_minor")):
         with pytest.raises(RuleInputInvalid, match="64 bits"):
             check(changed(path, amount))
+
+
+def test_a_history_that_is_not_told_is_not_taken_for_an_empty_one():
+    with pytest.raises(RuleInputInvalid, match="history: is missing") as caught:
+        check({"attempt": QUESTION["attempt"]})
+    assert caught.value.field_name == "history"
+    assert check({"attempt": QUESTION["attempt"], "history": []})["permit"]
+
+
+@pytest.mark.parametrize(
+    ("network", "codes", "rule"),
+    [
+        ("visa", {"network_code": " 41 "}, "visa.cat1"),
+        ("visa", {"network_code": "r1"}, "visa.stop_payment"),
+        ("mastercard", {"advice_code": "3"}, "mastercard.mac03"),
+        ("mastercard", {"advice_code": " 03\n"}, "mastercard.mac03"),
+        (" Mastercard ", {"advice_code": "03"}, "mastercard.mac03"),
+        ("ach", {"network_code": "r02"}, "ach.not_retryable"),
+        ("sepa", {"network_code": "ac04 "}, "sepa.not_retryable"),
+        ("visa", {"gateway_code": " lost_card "}, "general.never_retry.dead_card"),
+    ],
+)
+def test_codes_are_read_as_people_write_them(network, codes, rule):
+    document = changed(("attempt", "instrument", "network"), network)
+    document["attempt"]["instrument"]["kind"] = "bank_debit" if network in ("ach", "sepa") else "card"
+    document["history"][0] |= {"network_code": None} | codes
+    answer = check(document)
+    assert (answer["permit"], answer["rule"]) == (False, rule)
+
+
+def test_a_country_in_small_letters_is_the_same_country():
+    document = changed(("attempt", "merchant_country"), "gb")
+    document["attempt"]["instrument"]["country"] = "us"
+    document["history"][0]["network_code"] = "41"
+    assert check(document)["fee_if_sent"]["amount_minor"] == 15, "across a border"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "rule"),
+    [
+        (b"\xff\xfe\x00", "question.json", "UTF-8"),
+        (b"", "question.json", "not JSON"),
+        (b"{", "question.json", "not JSON"),
+        (b"[" * 100_000, "question.json", "nested too deeply"),
+        (b'{"attempt": {"at": 1, "at": 2}, "history": []}', "at", "given twice"),
+        (b'{"history": [], "history": []}', "history", "given twice"),
+        (b'[{"attempt": NaN}]', "document", "NaN"),
+        (b"1" * 5000, "question.json", "not JSON"),
+    ],
+)
+def test_a_text_of_which_something_would_be_guessed_is_refused(text, field, rule):
+    with pytest.raises(RuleInputInvalid, match=rule) as caught:
+        read(text, "question.json")
+    assert caught.value.field_name == field
+
+
+def test_the_promised_question_is_read_to_the_letter():
+    text = json.dumps(QUESTION)
+    assert check(read(text)) == check(read(b"\xef\xbb\xbf" + text.encode())) == check(QUESTION)
 
 
 @pytest.mark.parametrize("document", [None, 1, "x", {}, {"attempt": []}])

@@ -143,5 +143,7 @@ def test_a_gate_that_grew_attempt_by_attempt_is_the_gate_over_all_of_them(histor
             grown.allow(replace(attempt, instrument=instrument))
         grown = grown.after(past)
     assert grown.allow(attempt) == Gate(history).allow(attempt)
+    later = replace(attempt, at=attempt.at + timedelta(hours=7))
+    assert grown.allow_at(attempt, later.at) == Gate(history).allow(later)
     shuffled = Gate(history[1:]).after(history[0]) if history else grown
     assert shuffled.allow(attempt) == Gate(history).allow(attempt)

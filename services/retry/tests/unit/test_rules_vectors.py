@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dunwell_retry.rules import Gate, allow
+from dunwell_retry.rules import Gate, RuleInputInvalid, allow
 from dunwell_retry.rules.model import Attempt, Block, Fee, Initiator, Instrument, Origin, PastAttempt, TenantCaps
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -180,6 +180,49 @@ def test_vector_15_bacs_ends_a_month_after_the_first_presentation():
     assert allow(replace(question, at=NOW - DAY), history).permit, "day 30"
     assert allow(replace(question, notified_at=NOW - 5 * DAY), history).permit, "a new advance notice"
     assert not allow(replace(question, notified_at=NOW - 35 * DAY), history).permit, "the old notice"
+
+
+def test_bacs_counts_from_the_oldest_presentation_where_the_first_is_not_told():
+    bacs = debit("bacs", "GB")
+    question = ask(bacs, currency="GBP")
+    first = allow(question, [])
+    assert (first.permit, first.rule) == (True, "general.permitted"), "nothing was presented that anybody knows of"
+    days = [past(day * DAY, "0", instrument=bacs, currency="GBP") for day in (9, 7, 5, 3)]
+    assert allow(question, days[:3]).permit
+    verdict = allow(question, days)
+    assert (verdict.permit, verdict.rule, verdict.not_before) == (False, "bacs.reinitiations", None)
+    told = replace(question, first_presented_at=NOW - 9 * DAY)
+    assert allow(told, days).permit, "within its month Bacs sets no number"
+
+
+def test_a_first_presentation_that_is_told_bounds_a_debit_without_history():
+    bacs = debit("bacs", "GB")
+    question = ask(bacs, currency="GBP", first_presented_at=NOW - 31 * DAY)
+    verdict = allow(question, [])
+    assert (verdict.permit, verdict.rule) == (False, "bacs.window")
+    assert allow(replace(question, notified_at=NOW - DAY), []).permit, "a new advance notice"
+
+
+def test_a_first_presentation_told_later_than_the_history_shows_does_not_move_the_window():
+    bacs = debit("bacs", "GB")
+    history = [past(31 * DAY, "0", instrument=bacs, currency="GBP")]
+    verdict = allow(ask(bacs, currency="GBP", first_presented_at=NOW - 2 * DAY), history)
+    assert (verdict.permit, verdict.rule) == (False, "bacs.window")
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [("bank_debit", "visa"), ("card", "ach"), ("card", "upi"), ("wallet", "sepa"), ("upi", "mastercard")],
+)
+def test_a_network_that_is_none_of_the_kind_is_refused(kind, network):
+    question = ask(Instrument("pm_1", kind, network))
+    with pytest.raises(RuleInputInvalid, match="is no network of") as caught:
+        allow(question, [])
+    assert caught.value.field_name == "attempt.instrument.network"
+
+
+def test_a_network_in_no_list_is_judged_by_the_careful_defaults():
+    assert allow(ask(Instrument("pm_1", "card", "private_label")), []).rule == "cards.default_30d"
 
 
 def test_vector_16_upi_moves_out_of_the_peak_and_needs_its_notice():

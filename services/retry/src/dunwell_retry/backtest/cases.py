@@ -6,6 +6,7 @@ Owns: the translation. Refuses: anything that production would not know at that 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import cast
 
 from dunwell_retry.planning.model import Case, Decline, Method, Past
@@ -16,7 +17,14 @@ def decline_of(decline: protocol.Decline | None) -> Decline | None:
     """Return the planner's form of a refusal."""
     if decline is None:
         return None
-    return Decline(decline.gateway_code, decline.network_code, decline.advice_code, decline.message)
+    return _decline(decline.gateway_code, decline.network_code, decline.advice_code, decline.message)
+
+
+@lru_cache(maxsize=4096)  # banks say the same few hundred things
+def _decline(
+    gateway_code: str | None, network_code: str | None, advice_code: str | None, message: str | None
+) -> Decline:
+    return Decline(gateway_code, network_code, advice_code, message)
 
 
 def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -22,17 +23,21 @@ from dunwell_retry.backtest.html import page
 from dunwell_retry.backtest.loading import SHIPPED, WorldUnknown
 from dunwell_retry.backtest.runner import Progress as Advance
 from dunwell_retry.backtest.runner import Settings
+from dunwell_retry.backtest.statistics import DIFFERING_MIN, PAIRS_MIN, enough
 from dunwell_retry.planning.parameters import Model, ModelUnusable, parse
 from dunwell_retry.policies.document import Policy, PolicyInvalid
 from dunwell_retry.policies.document import parse as parse_policy
 from dunwell_retry.policies.presets import PRESETS
 from dunwell_retry.rules import RuleInputInvalid
+from dunwell_worlds.invoices import said
 from dunwell_worlds.validate import WorldBroken
 
 app = typer.Typer(add_completion=False, help="Compare retry policies on a world of payers.")
 
 # A user's mistake, as opposed to a crash. Source: POSIX convention for usage errors.
 _USAGE = 2
+# Worlds and planners draw with 64 bits.
+_SEED_MAX = 2**63 - 1
 _WORLD = f"module:factory, history:FILE, or one of {', '.join(SHIPPED)}."
 _POLICY = f"May repeat: {', '.join(PRESETS)}; NAME@N limits the charges; or a policy file."
 
@@ -43,7 +48,7 @@ def backtest(
     policy: Annotated[list[str] | None, typer.Option(help=_POLICY)] = None,
     baseline: Annotated[list[str] | None, typer.Option(help="May repeat, like --policy.")] = None,
     invoices: Annotated[int, typer.Option(min=1, help="Failed invoices.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the world.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=_SEED_MAX, help="Seed of the world.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report, every charge listed.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a page with curves.")] = None,
     model_file: Annotated[Path | None, typer.Option("--model", help="Model file for smart policies.")] = None,
@@ -54,13 +59,17 @@ def backtest(
     """Compare policies on common random numbers, through the planner and the gate that production runs."""
     console = Console(stderr=True)
     try:
+        for file in (json_file, html_file):
+            _writable(file)
         report = _run(
             console, world, policy or ["smart"], baseline or ["uniform-8", "payday"], invoices, seed,
             Settings(emails=emails, model=_model(model_file)), oracle, jobs, json_file is not None,
         )  # fmt: skip
-    except (WorldUnknown, WorldBroken, PolicyInvalid, ModelUnusable, RuleInputInvalid, FileNotFoundError) as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
+    except (WorldUnknown, WorldBroken, PolicyInvalid, ModelUnusable, RuleInputInvalid, OSError) as error:
+        console.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
         raise typer.Exit(_USAGE) from error
+    if report["invoices"] != invoices:
+        console.print(f"note: {invoices:,} invoices were asked for, {report['invoices']:,} are what the world has")
     if json_file is not None:
         json_file.write_text(json.dumps(report), "utf-8")
     if html_file is not None:
@@ -68,10 +77,19 @@ def backtest(
     Console().print(table(report))
     for name, entry in report["differences"].items():
         won = entry["recovered_rate"]
-        verdict = "significant" if won["significant"] else "not significant yet"
         Console().print(
-            f"{name}: {won['mean'] * 100:+.2f} points ({won['low'] * 100:+.2f} … {won['high'] * 100:+.2f}), {verdict}"
+            f"{name}: {won['mean'] * 100:+.2f} points ({won['low'] * 100:+.2f} … {won['high'] * 100:+.2f}), "
+            f"{verdict(entry)}"
         )
+
+
+def verdict(difference: Mapping[str, Any]) -> str:
+    """Return in words what a difference of recovered invoices is worth."""
+    pairs, differing = difference["pairs"], difference["only_policy"] + difference["only_baseline"]
+    if not enough(pairs, differing):
+        needed = f"{PAIRS_MIN} pairs, {DIFFERING_MIN} of them unlike, are the least"
+        return f"too few to tell ({pairs} pairs, {differing} unlike; {needed})"
+    return "significant" if difference["recovered_rate"]["significant"] else "not significant yet"
 
 
 @app.command()
@@ -91,13 +109,33 @@ def reference(
     write_reference(reports, out)
 
 
+def _writable(file: Path | None) -> None:
+    """Tell before the run, which may take minutes, that its report could not be written."""
+    if file is not None and (file.is_dir() or not file.parent.is_dir()):
+        raise FileNotFoundError(f"cannot write {str(file)!r}: {str(file.parent)!r} is no folder, or it is one itself")
+
+
 def _model(path: Path | None) -> Model | None:
-    return None if path is None else parse(path.read_text("utf-8"))
+    if path is None:
+        return None
+    try:
+        return parse(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelUnusable(f"cannot read model file {str(path)!r}: {said(error)}") from error
 
 
 def _named(names: list[str]) -> list[str | Policy]:
     """Return names as they are, and the documents of names that are files."""
-    return [parse_policy(Path(name).read_text("utf-8")) if Path(name).is_file() else name for name in names]
+    return [_document(Path(name)) if Path(name).is_file() else name for name in names]
+
+
+def _document(path: Path) -> Policy:
+    try:
+        return parse_policy(path.read_text("utf-8"))
+    except PolicyInvalid as error:
+        raise PolicyInvalid(f"{path}: {error.path}", error.rule, error.line) from error
+    except UnicodeDecodeError as error:
+        raise PolicyInvalid(str(path), "is no text in UTF-8") from error
 
 
 def _run(

@@ -30,8 +30,8 @@ def named(name: str) -> Policy:
     policy = preset(base)
     if not most:
         return policy
-    if not most.isdecimal():
-        raise PolicyInvalid("name", f"{name!r}: after @ comes a number of attempts")
+    if not most.isdecimal() or int(most) < 1:
+        raise PolicyInvalid("name", f"{name!r}: after @ comes a number of attempts, 1 or more")
     return replace(policy, name=name, attempts_max=min(policy.attempts_max, int(most)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dunwell_worlds.protocol import (
@@ -36,8 +36,14 @@ def _decline(value: Mapping[str, Any] | None) -> Decline | None:
     return Decline(value.get("gateway_code"), value.get("network_code"), value.get("advice_code"), value.get("message"))
 
 
+def _instant(text: str) -> datetime:
+    """Return an instant in UTC; one without an offset stays as it is, and the check of the world names it."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo is None else at.astimezone(UTC)
+
+
 def _invoice(row: Mapping[str, Any]) -> FailedInvoice:
-    at = datetime.fromisoformat
+    at = _instant
     instruments = tuple(
         Instrument(
             entry["instrument_id"], entry["kind"], entry["network"], entry["funding"], entry["issuer_id"],
@@ -52,6 +58,8 @@ def _invoice(row: Mapping[str, Any]) -> FailedInvoice:
     decline = _decline(row["decline"])
     if decline is None:
         raise KeyError("decline")
+    if not isinstance(row["routes"], list):
+        raise TypeError("routes must be a list")
     return FailedInvoice(
         row["invoice_id"], row["payer_id"], row["tenant_id"], row["amount_minor"], row["currency"], row["timezone"],
         at(row["due_at"]), at(row["failed_at"]), row["gateway"], tuple(row["routes"]), instruments, decline, history,
@@ -107,7 +115,7 @@ def history_world(text: str) -> Callable[[int, int], World]:
         try:
             row = json.loads(line)
             rows.append((_invoice(row), row.get("attempts", ())))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise WorldBroken(f"history line {number}: {error!r}") from error
 
     def factory(seed: int, invoices: int) -> World:

@@ -9,7 +9,9 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from dunwell_kit.money import EXPONENTS
 from dunwell_retry.backtest.history import history_world
+from dunwell_worlds.invoices import said
 from dunwell_worlds.protocol import World
 from dunwell_worlds.validate import ValidatedWorld, WorldBroken
 
@@ -34,14 +36,21 @@ def factory_of(name: str) -> Factory:
         path = Path(name.removeprefix("history:"))
         if not path.is_file():
             raise WorldUnknown(f"no file {str(path)!r} to replay")
-        return history_world(path.read_text("utf-8"))
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise WorldUnknown(f"cannot read {str(path)!r}: {said(error)}") from error
+        if not text.strip():
+            raise WorldBroken(f"{str(path)!r} holds no invoice")
+        return history_world(text)
     module_name, _, attribute = SHIPPED.get(name, name).partition(":")
     if not attribute:
         raise WorldUnknown(f"{name!r} is neither module:factory nor one of {', '.join(SHIPPED)}")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise WorldUnknown(f"cannot import {module_name!r}: {error}") from error
+    # A module may do anything while it is loaded: a SyntaxError, an error of its own, even an exit.
+    except (Exception, SystemExit) as error:
+        raise WorldUnknown(f"cannot import {module_name!r}: {said(error)}") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise WorldUnknown(f"module {module_name!r} has no factory {attribute!r}")
@@ -50,9 +59,17 @@ def factory_of(name: str) -> Factory:
 
 
 def open_world(factory: Factory, seed: int, invoices: int) -> ValidatedWorld:
-    """Return a fresh guarded world; WorldBroken when the factory does not make one."""
+    """Return a fresh guarded world of at most so many invoices; WorldBroken when the factory does not make one."""
     try:
         world = factory(seed, invoices)
-    except TypeError as error:
-        raise WorldBroken(f"the factory must take (seed, invoices): {error}") from error
-    return ValidatedWorld(world)
+    except WorldBroken:
+        raise
+    except Exception as error:
+        rule = "the factory must take (seed, invoices)" if isinstance(error, TypeError) else "the factory failed"
+        raise WorldBroken(f"{rule}: {said(error)}") from error
+    try:
+        return ValidatedWorld(world, invoices, EXPONENTS)
+    except WorldBroken:
+        raise
+    except Exception as error:
+        raise WorldBroken(f"world {type(world).__name__} cannot be looked at: {said(error)}") from error

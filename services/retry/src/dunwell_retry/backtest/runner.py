@@ -1,6 +1,6 @@
 """One policy over one world.
 
-Owns: the life of every invoice under a policy, and what it came to. Decisions are made by `planning.plan` and asked
+Owns: the life of every invoice under a policy, and what it came to. Decisions are made as `planning.plan` makes them, and asked
 again at the gate when a charge is sent, as in production. Refuses: comparisons; see `compare`.
 """
 
@@ -16,11 +16,11 @@ from dunwell_retry.backtest.violations import Referee
 from dunwell_retry.planning.model import Case, Sent, after_charge
 from dunwell_retry.planning.parameters import Model
 from dunwell_retry.planning.permits import MakeRules, Permits
-from dunwell_retry.planning.planner import plan
+from dunwell_retry.planning.planner import next_charge
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.rules import Gate
 from dunwell_worlds.protocol import ActionKind, FailedInvoice
-from dunwell_worlds.validate import ValidatedWorld
+from dunwell_worlds.validate import ValidatedWorld, WorldBroken
 
 # A decision takes a moment after the event that caused it.
 _REACTION = timedelta(minutes=1)
@@ -85,11 +85,6 @@ class Outcome:
     never_retry: int = 0
     over_cap: int = 0
 
-    @property
-    def open(self) -> bool:
-        """Return whether the invoice can still be charged."""
-        return self.recovered_at is None and self.paid_at is None and not self.canceled
-
 
 def run_policy(
     world: ValidatedWorld,
@@ -105,13 +100,16 @@ def run_policy(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for number, invoice in enumerate(world.failures()[span], start=1):
+        offered = world.failures()[span]
+        for number, invoice in enumerate(offered, start=1):
             outcomes.append(_Life(world, invoice, policy, settings).live())
             if progress is not None and number % 200 == 0:
                 progress(200)
     finally:
         if collecting:
             gc.enable()
+    if len(outcomes) != len(offered):
+        raise WorldBroken(f"world {world.name!r}: {len(outcomes)} invoices were played of {len(offered)} offered")
     if progress is not None:
         progress(len(outcomes) % 200)
     return outcomes
@@ -123,6 +121,8 @@ class _Life:
     def __init__(self, world: ValidatedWorld, invoice: FailedInvoice, policy: Policy, settings: Settings) -> None:
         self.world, self.invoice, self.policy, self.settings = world, invoice, policy, settings
         self.case: Case = case_of(invoice, world.horizon)
+        # Until the invoice is recovered, paid or given up by a payer who leaves.
+        self.open = True
         self.permits = Permits(self.case, settings.rules)
         self.seen = invoice.failed_at
         self.mails = [invoice.failed_at + timedelta(days=day) for day in EMAIL_DAYS] if settings.emails else []
@@ -139,20 +139,19 @@ class _Life:
         """Charge as the policy plans until the invoice is settled, the plan ends or the horizon is reached."""
         now = self.case.failed_at + _REACTION
         for _ in range(_PLANS_MAX):
-            made = plan(
+            following = next_charge(
                 self.case, self.policy, now=now, seed=self.settings.seed, permits=self.permits,
-                model=self.settings.model, look_ahead=1,
+                model=self.settings.model,
             )  # fmt: skip
-            if not made.attempts:
+            if following is None:
                 self._wait(self.case.deadline)
-                if self.case.fixed_at is None or self.case.fixed_at < now or not self.outcome.open:
+                if self.case.fixed_at is None or self.case.fixed_at < now or not self.open:
                     break
                 now = self.case.fixed_at + _REACTION + _AFTER_FIX
                 continue
-            following = made.attempts[0]
             fixed = self.case.fixed_at
             self._wait(following.at)
-            if not self.outcome.open:
+            if not self.open:
                 break
             if self.case.fixed_at != fixed:
                 now = max(now, self.case.fixed_at or now) + _AFTER_FIX
@@ -166,7 +165,7 @@ class _Life:
                 now += _REACTION
                 continue
             self._charge(now, following.instrument_id, following.route, initiator, following.chance)
-            if not self.outcome.open:
+            if not self.open:
                 break
             now += _REACTION
         self._wait(self.case.deadline)
@@ -179,25 +178,27 @@ class _Life:
         self.outcome.attempts.append(
             Attempt(at, instrument_id, route, initiator, result.approved, chance, result.cost_minor_usd)
         )
-        sent = Sent(at, instrument_id, route, result.approved, decline_of(result.decline), initiator)
+        if result.approved:
+            self.outcome.recovered_at = at
+            self.open = False
+            return
+        sent = Sent(at, instrument_id, route, False, decline_of(result.decline), initiator)
         self.case = after_charge(self.case, sent)
         self.permits = self.permits.after(self.case)
         self.seen = max(self.seen, at)
-        if result.approved:
-            self.outcome.recovered_at = at
 
     def _wait(self, until: datetime) -> None:
         """Let time pass: e-mails go out and the payer acts."""
-        while self.outcome.open and self.mails and self.mails[0] <= until:
+        while self.mails and self.open and self.mails[0] <= until:
             at, fixed = max(self.mails[0], self.seen), self.case.fixed_at
             self._actions(at)
             if self.case.fixed_at != fixed:
                 return
             self.mails.pop(0)
-            if self.outcome.open and not self.outcome.opted_out:
+            if self.open and not self.outcome.opted_out:
                 self.world.deliver(self.invoice.invoice_id, at, "email", "friendly", "payment_failed")
                 self.outcome.contacts += 1
-        if self.outcome.open:
+        if self.open:
             self._actions(until)
 
     def _actions(self, until: datetime) -> None:
@@ -205,9 +206,9 @@ class _Life:
             return
         for action in self.world.payer_actions(self.invoice.invoice_id, self.seen, until):
             if action.kind == ActionKind.PAID:
-                self.outcome.paid_at = action.at
+                self.outcome.paid_at, self.open = action.at, False
             elif action.kind == ActionKind.CANCELED:
-                self.outcome.canceled = True
+                self.outcome.canceled, self.open = True, False
             elif action.kind == ActionKind.COMPLAINED:
                 self.outcome.complaints += 1
             elif action.kind == ActionKind.OPTED_OUT:
@@ -217,6 +218,6 @@ class _Life:
                 self.case = replace(self.case, fixed_at=action.at)
                 self.seen = action.at
                 return
-            if not self.outcome.open:
+            if not self.open:
                 break
         self.seen = until

@@ -8,6 +8,7 @@ Sources: docs.bill1st.com/docs/mac-response-codes and checkout.com/docs/develope
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,7 +18,7 @@ _VISA_FINAL = frozenset({"04", "07", "12", "14", "15", "41", "43", "R0", "R1", "
 _MASTERCARD_FINAL_ADVICE = frozenset({"03", "21"})
 _ACH_RETRYABLE = frozenset({"R01", "R09"})
 _SILENT = Decline(None, None, None, None)
-_WINDOW = timedelta(days=30)
+_WINDOW, _ONE_DAY = timedelta(days=30), timedelta(days=1)
 _VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH, _ACH_CAP = 20, 10, 35, 2
 
 
@@ -52,15 +53,16 @@ class Referee:
             return
         if instrument_id in self._final:
             counts.never_retry += 1
+        # In the order of time, as charges are sent: what lies in a window is the end of the list.
         refused = self._refused.get(instrument_id, [])
-        month = sum(1 for past in refused if at - past < _WINDOW)
+        month = len(refused) - bisect_right(refused, at - _WINDOW)
         network = self._networks[instrument_id]
         if network == "mastercard":
-            day = sum(1 for past in refused if at - past < timedelta(days=1))
+            day = len(refused) - bisect_right(refused, at - _ONE_DAY)
             counts.over_cap += day >= _MASTERCARD_DAY or month >= _MASTERCARD_MONTH
         elif network == "ach":
             counts.over_cap += len(refused) > _ACH_CAP
-        elif self._networks[instrument_id] in ("visa", "amex", "discover"):
+        elif network in ("visa", "amex", "discover"):
             counts.over_cap += month > _VISA_CAP
 
     def note(self, at: datetime, instrument_id: str, result: AttemptResult) -> None:

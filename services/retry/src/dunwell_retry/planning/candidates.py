@@ -18,6 +18,7 @@ from dunwell_retry.planning.parameters import Model
 from dunwell_retry.planning.scenarios import Columns, Ints, Reals, fill_changing
 from dunwell_retry.planning.view import View, charges, gaps, repeats
 from dunwell_retry.policies.document import Policy
+from dunwell_retry.rules.values import quick
 
 _DAY, _HOUR = 86400, 3600
 # Time for a decision to reach the bank.
@@ -25,12 +26,14 @@ _LEAD_SECONDS = 300
 _NOON, _NOONS = 12 * _HOUR, 14
 
 
+@quick
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """Instants and their chances.
 
     Args:
         at: Wall-clock seconds.
+        ordered: How many of them, the first ones, are in order of time.
         allowed: Which are still ahead.
         ladder: The columns of the outage ladder.
         other_route: Which go through another processor than the first one.
@@ -39,6 +42,7 @@ class Candidates:
     """
 
     at: Ints
+    ordered: int
     allowed: NDArray[np.bool_]
     ladder: Sequence[int]
     other_route: NDArray[np.bool_]
@@ -58,8 +62,8 @@ def candidates(view: View, policy: Policy, model: Model, outage: datetime | None
     land = landscape(model, view.table, view.past, view.failed, first_day, first_day + days - 1)
     ahead, second = grid(days)
     at = (ahead + first_day) * _DAY + second
-    rows = land.grid_rows(first_day, days)
-    noons = np.flatnonzero(second == _NOON)[:_NOONS] if _another_route(view) else None
+    rows, ordered = land.grid_rows(first_day, days), at.size
+    noons = (second == _NOON).nonzero()[0][:_NOONS] if _another_route(view) else None
     ladder = range(0)
     if outage is not None and policy.outage_ladder_hours:
         since = local_seconds(outage, view.where)
@@ -73,7 +77,7 @@ def candidates(view: View, policy: Policy, model: Model, outage: datetime | None
     other[direct:] = True
     allowed = (at > view.now + _LEAD_SECONDS) & (at <= end)
     chance, tried = _chances(view, model, land, at, rows, other)
-    return Candidates(at, allowed, ladder, other, chance[tried:], chance[:tried])
+    return Candidates(at, ordered, allowed, ladder, other, chance[tried:], chance[:tried])
 
 
 def _another_route(view: View) -> bool:

@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from dunwell_retry.planning.logged import Logged
 from dunwell_retry.planning.model import Case
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model, parse
-from dunwell_retry.planning.posterior import readings_of, reason_weights
+from dunwell_retry.planning.posterior import reason_weights
 from dunwell_retry.planning.scenarios import CYCLE, EXPIRED, LINE, OUTAGE, RISK, Ints, Reals, chances, fixed_rows
 from dunwell_retry.planning.view import logged_view
 
@@ -67,7 +67,7 @@ def _row(logged: Logged, model: Model) -> _Row:
     sent = [charge for charge in logged.sent if charge.instrument_id == first]
     whole, columns = logged_view(case, tuple(sent), model)
     chance = chances(model, whole.table, whole.past.hypotheses, columns, whole.failed, whole.usual)
-    reading = readings_of(case)[0]
+    reading = case.readings[0]
     layout = whole.layout
     spans = model.span_weights.size
     cycle = int((layout.reason == CYCLE).sum())

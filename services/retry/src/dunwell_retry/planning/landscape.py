@@ -65,7 +65,7 @@ class Landscape:
     def read(self, rows: Ints, at: Ints) -> Reals:
         """Return a copy of rows; where a row is -1, the chances at that instant, worked out on the spot."""
         found = self.chance.take(rows, axis=0, mode="clip")
-        for place in np.flatnonzero(rows < 0).tolist():
+        for place in (rows < 0).nonzero()[0].tolist():
             found[place] = _single(self.model, self.table, self.past, self.failed, int(at[place]))
         return found
 
@@ -95,7 +95,10 @@ def _landscape(model: Model, table: PayTable, past: Rhythm, failed: int, first_d
     first = cycle_chances(model, table, past.hypotheses, columns)
     grid_at = (day[:, None] * _DAY + np.array(_SECONDS)).ravel()
     steady = steady_chances(model, np.concatenate([grid_at, at]), failed)
-    chance = np.concatenate([np.concatenate([cycle, first]), steady], axis=1)
+    # Filled part by part: joined twice, the largest part would be copied twice.
+    cycles = cycle.shape[1]
+    chance = np.empty((steady.shape[0], cycles + steady.shape[1]), dtype=np.float32)
+    chance[:-1, :cycles], chance[-1, :cycles], chance[:, cycles:] = cycle, first[0], steady
     return Landscape(model, table, past, failed, first_day, days, chance)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import floor
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -32,16 +33,26 @@ def zone(name: str) -> ZoneInfo | None:
 
 
 def local_seconds(at: datetime, where: ZoneInfo) -> int:
-    """Return wall-clock seconds since 1970 of an instant."""
-    return _local_seconds(at, where)
+    """Return wall-clock seconds since 1970 of an instant; of a part of a second nothing is kept."""
+    second = floor(at.timestamp())
+    offset = _offset(second // _DAY, where)
+    return _local_seconds(at, where) if offset is None else second + offset
 
 
-@lru_cache(maxsize=16384)  # every plan of a case looks at the same charges again
+@lru_cache(maxsize=16384)  # a few years of days in a few zones; a past of years asks for a hundred of them
+def _offset(day: int, where: ZoneInfo) -> int | None:
+    """Return a zone's offset in seconds on a UTC day, counted from 1970; None on a day on which it changes."""
+    begin = _EPOCH + timedelta(days=day)
+    first, last = ((begin + timedelta(days=ahead)).astimezone(where).utcoffset() for ahead in (0, 1))
+    return round(first.total_seconds()) if first is not None and first == last else None
+
+
 def _local_seconds(at: datetime, where: ZoneInfo) -> int:
     local = at.astimezone(where)
     return (local.toordinal() - _EPOCH_ORDINAL) * _DAY + local.hour * 3600 + local.minute * 60 + local.second
 
 
+@lru_cache(maxsize=16384)  # plans of many cases meet the same local hours
 def instant(local: int, where: ZoneInfo) -> datetime:
     """Return the UTC instant of wall-clock seconds; an hour that clocks skip becomes the one after it."""
     naive = _EPOCH + timedelta(seconds=local)

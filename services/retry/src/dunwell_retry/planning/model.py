@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
-from operator import attrgetter
+from operator import lt
 from typing import Any, TypeVar
+
+from dunwell_retry.planning.local import zone
+from dunwell_retry.planning.reading import Reading, one_more, readings_of
+from dunwell_retry.rules.values import kept, quick
 
 _T = TypeVar("_T")
 # Amounts are kept in 64 bits.
@@ -33,6 +37,7 @@ class Decline:
     message: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Method:
     """A payment method that may be charged without the payer; `expires` is (year, month)."""
@@ -58,6 +63,7 @@ class Past:
     decline: Decline | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sent:
     """A charge of this invoice, the first refused one not included."""
@@ -80,7 +86,8 @@ class Block:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@quick
+@dataclass(frozen=True)
 class Case:
     """Everything a decision may look at.
 
@@ -130,27 +137,63 @@ class Case:
             raise CaseInvalid(f"case {self.case_id!r}: amount_minor must lie in 1..2^63-1, not {self.amount_minor}")
         if not self.methods or not self.routes:
             raise CaseInvalid(f"case {self.case_id!r}: needs the method and the route that were refused")
-        for name in ("failed_at", "deadline"):
-            if getattr(self, name).tzinfo is None:
-                raise CaseInvalid(f"case {self.case_id!r}: {name} must be aware")
+        if self.failed_at.tzinfo is None:
+            raise CaseInvalid(f"case {self.case_id!r}: failed_at must be aware")
+        if self.deadline.tzinfo is None:
+            raise CaseInvalid(f"case {self.case_id!r}: deadline must be aware")
+
+    @kept
+    def oddities(self) -> tuple[str, ...]:
+        """What is out of order in the case and how it is taken; worked out once, as a past of years is looked through."""
+        found = []
+        if zone(self.timezone) is None:
+            found.append(f"unknown time zone {self.timezone!r}: planned in UTC")
+        if _disordered(self.history):
+            found.append("history was out of order: sorted")
+        if _disordered(self.sent):
+            found.append("charges were out of order: taken in the order of time")
+        found.extend(
+            f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored"
+            for method in self.methods
+            if method.expires is not None and not 1 <= method.expires[1] <= 12
+        )
+        return tuple(found)
+
+    @kept
+    def readings(self) -> tuple[Reading, ...]:
+        """What the first refusal means, and every later one on the first method; each is read once."""
+        return readings_of(self)
+
+
+def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
+    if len(rows) < 2:
+        return False
+    times = [row.at for row in rows]
+    return any(map(lt, times[1:], times))
 
 
 def after_charge(case: Case, charge: Sent) -> Case:
     """Return the case after one more charge; a replay asks for it far too often for `dataclasses.replace`."""
     following = Case.__new__(Case)
-    for keep, value in zip(_KEEP, _KEPT(case), strict=True):
-        keep(following, value)
-    _SET_SENT(following, (*case.sent, charge))
+    values = following.__dict__
+    values.update(case.__dict__)
+    values["sent"] = (*case.sent, charge)
+    # What the case has worked out about itself stays true, or is carried on.
+    if case.sent and charge.at < case.sent[-1].at:
+        values.pop("oddities", None)
+    if "readings" in values:
+        before = case.sent[-1] if case.sent else None
+        first = case.methods[0].instrument_id
+        if before is None and case.failed_on is None:
+            values["readings"] = one_more(case.readings, case, case.decline, charge)
+        elif before is not None and before.instrument_id == first and not before.approved:
+            values["readings"] = one_more(case.readings, case, before.decline, charge)
+        else:
+            del values["readings"]
     return following
 
 
-_KEPT_NAMES = tuple(entry.name for entry in fields(Case) if entry.name != "sent")
-_KEPT = attrgetter(*_KEPT_NAMES)
-# The slots' own setters: a frozen type refuses to be filled in any other way.
-_KEEP = tuple(vars(Case)[name].__set__ for name in _KEPT_NAMES)
-_SET_SENT = vars(Case)["sent"].__set__
-
-
+@quick
 @dataclass(frozen=True, slots=True)
 class PlannedAttempt:
     """One charge of the plan.
@@ -186,6 +229,7 @@ class Refused:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The answer: what to send and when, and why.

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from dunwell_retry.planning.model import Case, Decline, Method, Sent
+from dunwell_retry.planning.model import Case, Decline, Method, Past, Sent
 from dunwell_retry.rules import Gate
 from dunwell_retry.rules.model import (
+    NO_CAPS,
     Attempt,
     Block,
     Initiator,
@@ -21,6 +22,7 @@ from dunwell_retry.rules.model import (
     PastAttempt,
     TenantCaps,
     Verdict,
+    asked_at,
 )
 
 # The longest window any card rule counts over is 30 days; older renewals cannot matter to it.
@@ -68,6 +70,53 @@ _INITIATORS = {entry.value: entry for entry in Initiator}
 _ORIGINS = {entry.value: entry for entry in Origin}
 
 
+class _Subject:
+    """What the gate is told about a case whatever has been sent: its methods, and the charges that could be asked for."""
+
+    __slots__ = ("_asked", "case", "methods")
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.methods = {method.instrument_id: method for method in case.methods}
+        self._asked: dict[tuple[str, str], Attempt] = {}
+
+    def attempt(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
+        """Return a charge as a question to the gate, at whatever instant: two of one method differ by that only."""
+        asked = self._asked.get((instrument_id, initiator))
+        if asked is None:
+            asked = self._asked[instrument_id, initiator] = self._first(at, instrument_id, initiator)
+        return asked
+
+    def _first(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
+        case = self.case
+        return Attempt(
+            at=at,
+            invoice_id=case.invoice_id,
+            amount_minor=case.amount_minor,
+            currency=case.currency,
+            initiator=_INITIATORS.get(initiator) or Initiator(initiator),
+            gateway=case.gateway,
+            instrument=instrument(self.methods[instrument_id]),
+            merchant_country=case.country,
+            authorization=case.authorization,
+            notified_at=case.notified_at,
+            first_presented_at=case.first_presented_at or case.failed_at,
+            high_cost_loan=case.high_cost_loan,
+            blocks=tuple(Block(block.kind, block.since, block.until) for block in case.blocks),
+            caps=NO_CAPS if case.min_gap_hours is None else TenantCaps(min_gap_hours=case.min_gap_hours),
+        )
+
+
+def _since(case: Case, earlier: datetime) -> Sequence[Past]:
+    """Return the past after an instant; of one in order, the end is all that needs to be looked at."""
+    if case.oddities:
+        return [payment for payment in case.history if payment.at > earlier]
+    number = len(case.history)
+    while number and case.history[number - 1].at > earlier:
+        number -= 1
+    return case.history[number:]
+
+
 class Permits:
     """The gate for one case, with everything that was ever sent for it.
 
@@ -76,96 +125,70 @@ class Permits:
 
     def __init__(self, case: Case, rules: MakeRules = Gate) -> None:
         self._make = rules
-        self._take(case)
+        self._subject = _Subject(case)
         first = case.failed_on or case.methods[0]
         earlier = case.failed_at - _WINDOW
         self._history = [
             _past(payment.at, "earlier", payment.amount_minor, case.currency, first, payment.approved, payment.decline)
-            for payment in case.history
-            if payment.at > earlier
+            for payment in _since(case, earlier)
         ]
         self._history.append(
             _past(case.failed_at, case.invoice_id, case.amount_minor, case.currency, first, False, case.decline)
         )
-        for charge in case.sent:
-            self._sent(charge)
-        self._open()
-
-    def _take(self, case: Case) -> None:
-        self._case = case
-        self._methods = {method.instrument_id: method for method in case.methods}
-        self._instruments = {name: instrument(method) for name, method in self._methods.items()}
-        self._blocks = tuple(Block(block.kind, block.since, block.until) for block in case.blocks)
-        self._caps = TenantCaps(min_gap_hours=case.min_gap_hours)
-
-    def _open(self, before: Rules | None = None) -> None:
-        """Make the gate over the history, from the one over all of it but its last entry where there is one."""
-        self._rules = before.after(self._history[-1]) if isinstance(before, Gate) else self._make(self._history)
+        self._history += [self._told(charge) for charge in case.sent]
+        self._last = case.sent[-1].decline if case.sent else case.decline
+        self._rules: Rules | None = rules(self._history)
+        self._before: Rules | None = None
         self._answers: dict[tuple[datetime, str, str], Verdict] = {}
 
-    def _sent(self, charge: Sent) -> None:
-        case = self._case
-        method = self._methods.get(charge.instrument_id) or Method(charge.instrument_id)
-        self._history.append(
-            _past(
-                charge.at, case.invoice_id, case.amount_minor, case.currency, method, charge.approved, charge.decline,
-                _INITIATORS.get(charge.initiator) or Initiator(charge.initiator),
-                _ORIGINS.get(charge.origin) or Origin(charge.origin),
-            )
+    def _told(self, charge: Sent) -> PastAttempt:
+        case = self._subject.case
+        method = self._subject.methods.get(charge.instrument_id) or Method(charge.instrument_id)
+        return _past(
+            charge.at, case.invoice_id, case.amount_minor, case.currency, method, charge.approved, charge.decline,
+            _INITIATORS.get(charge.initiator) or Initiator(charge.initiator),
+            _ORIGINS.get(charge.origin) or Origin(charge.origin),
         )  # fmt: skip
+
+    def _with(self, past: PastAttempt, last: Decline | None) -> Permits:
+        """Return the gate over one more attempt; only a gate of another make is told all the others again."""
+        following = Permits.__new__(Permits)
+        following._make, following._subject, following._last = self._make, self._subject, last
+        following._before, following._rules = self._rules or self._gate(), None
+        # A gate of ours keeps what it was told; any other is told all of it again.
+        following._history = [past] if isinstance(following._before, Gate) else [*self._history, past]
+        following._answers = {}
+        return following
+
+    def _gate(self) -> Rules:
+        """Return the gate, made when it is first asked: after the last charge of a plan it never is."""
+        if self._rules is None:
+            before = self._before
+            self._rules = before.after(self._history[-1]) if isinstance(before, Gate) else self._make(self._history)
+        return self._rules
 
     def after(self, case: Case) -> Permits:
         """Return the gate of the same case after its last charge, without telling it all the rest again."""
-        following = Permits.__new__(Permits)
-        following._make, following._case = self._make, case
-        following._methods, following._instruments = self._methods, self._instruments
-        following._blocks, following._caps = self._blocks, self._caps
-        following._history = list(self._history)
-        following._sent(case.sent[-1])
-        following._open(self._rules)
-        return following
+        charge = case.sent[-1]
+        return self._with(self._told(charge), charge.decline)
 
     def supposing(self, at: datetime, instrument_id: str) -> Permits:
         """Return the gate as if a planned charge had been refused the way the last one was, without advice."""
-        case = self._case
-        last = case.sent[-1].decline if case.sent else case.decline
+        case, last = self._subject.case, self._last
         decline = Decline(last.gateway_code, last.network_code, None, None) if last else None
-        following = Permits.__new__(Permits)
-        following._make, following._case = self._make, case
-        following._methods, following._instruments = self._methods, self._instruments
-        following._blocks, following._caps = self._blocks, self._caps
-        method = self._methods[instrument_id]
-        supposed = _past(at, case.invoice_id, case.amount_minor, case.currency, method, False, decline)
-        following._history = [*self._history, supposed]
-        following._open(self._rules)
-        return following
+        method = self._subject.methods[instrument_id]
+        return self._with(_past(at, case.invoice_id, case.amount_minor, case.currency, method, False, decline), last)
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
         key = (at, instrument_id, initiator)
         found = self._answers.get(key)
         if found is None:
-            found = self._answers[key] = self._rules.allow(self._attempt(at, instrument_id, initiator))
+            rules = self._rules or self._gate()
+            asked = self._subject.attempt(at, instrument_id, initiator)
+            found = rules.allow_at(asked, at) if isinstance(rules, Gate) else rules.allow(asked_at(asked, at))
+            self._answers[key] = found
         return found
-
-    def _attempt(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
-        case = self._case
-        return Attempt(
-            at=at,
-            invoice_id=case.invoice_id,
-            amount_minor=case.amount_minor,
-            currency=case.currency,
-            initiator=_INITIATORS.get(initiator) or Initiator(initiator),
-            gateway=case.gateway,
-            instrument=self._instruments[instrument_id],
-            merchant_country=case.country,
-            authorization=case.authorization,
-            notified_at=case.notified_at,
-            first_presented_at=case.first_presented_at or case.failed_at,
-            high_cost_loan=case.high_cost_loan,
-            blocks=self._blocks,
-            caps=self._caps,
-        )
 
 
 def at_fire_time(

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from operator import lt
 
 from dunwell_retry.planning.floor import shortened, with_floor
-from dunwell_retry.planning.local import zone
-from dunwell_retry.planning.model import Case, Past, Plan, PlannedAttempt, Refused, Sent
+from dunwell_retry.planning.model import Case, Plan, PlannedAttempt, Refused
 from dunwell_retry.planning.parameters import Model, ModelUnusable, shipped
 from dunwell_retry.planning.permits import Permits
-from dunwell_retry.planning.posterior import readings_of
 from dunwell_retry.planning.reading import Reading
-from dunwell_retry.planning.schedules import Moment, moments
-from dunwell_retry.planning.smart import smart_plan
+from dunwell_retry.planning.schedules import Moment, moments, span
+from dunwell_retry.planning.smart import smart_charge, smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
 
@@ -45,19 +42,42 @@ def plan(
     """
     if now.tzinfo is None:
         raise ValueError("now must be aware")
-    notes = _notes(case)
-    readings = readings_of(case)
+    notes = case.oddities
+    readings = case.readings
     permits = permits or Permits(case)
     if case.sent and case.sent[-1].approved:
         return _ended(case, policy, now, seed, "already recovered", notes)
-    fixed = _after_fix(case, policy, now, seed, permits, notes)
-    if fixed is not None:
-        return fixed
+    if case.fixed_at is not None:
+        fixed = _after_fix(case, policy, now, seed, permits, notes)
+        if fixed is not None:
+            return fixed
     if policy.floor is not None:
         # What is promised is counted over the whole plan, so that a short look ahead would see too little of it.
         whole = _planned(case, policy, now, seed, permits, model, readings, notes, None)
         return shortened(with_floor(whole, case, policy, now=now, permits=permits), look_ahead)
     return _planned(case, policy, now, seed, permits, model, readings, notes, look_ahead)
+
+
+def next_charge(
+    case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model | None = None
+) -> PlannedAttempt | None:  # fmt: skip
+    """Return the first charge of the plan that `plan` makes of the same arguments; None where that plan is empty.
+
+    For replays, which ask for nothing else: what only people read of a plan is not worked out. The charge of a model
+    may come without its sentence, and then with propensity 1.
+    """
+    if policy.floor is not None or case.fixed_at is not None or (case.sent and case.sent[-1].approved):
+        attempts = plan(case, policy, now=now, seed=seed, permits=permits, model=model, look_ahead=1).attempts
+        return attempts[0] if attempts else None
+    if policy.kind == "smart":
+        usable, _ = _model(policy, model)
+        if usable is not None:
+            return smart_charge(
+                case, policy, now=now, seed=seed, permits=permits, model=usable, readings=case.readings
+            )  # fmt: skip
+        policy = payday_instead(policy)
+    attempts, _, _ = permitted(case, *_ahead(case, policy, now, case.readings, 1), now, permits)
+    return attempts[0] if attempts else None
 
 
 def _planned(
@@ -97,33 +117,12 @@ def _model(policy: Policy, model: Model | None) -> tuple[Model | None, str]:
     return found, ""
 
 
-def _notes(case: Case) -> tuple[str, ...]:
-    found = []
-    if zone(case.timezone) is None:
-        found.append(f"unknown time zone {case.timezone!r}: planned in UTC")
-    if _disordered(case.history):
-        found.append("history was out of order: sorted")
-    if _disordered(case.sent):
-        found.append("charges were out of order: taken in the order of time")
-    found.extend(
-        f"impossible expiry {method.expires!r} of {method.instrument_id!r}: ignored"
-        for method in case.methods
-        if method.expires is not None and not 1 <= method.expires[1] <= 12
-    )
-    return tuple(found)
-
-
-def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
-    if len(rows) < 2:
-        return False
-    times = [row.at for row in rows]
-    return any(map(lt, times[1:], times))
-
-
 def budget_left(case: Case, policy: Policy) -> int:
     """Return how many further charges the policy and the tenant allow; the payer's own do not count."""
     most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
-    return max(0, most - len([charge for charge in case.sent if charge.initiator == "merchant"]))
+    for charge in case.sent:
+        most -= charge.initiator == "merchant"
+    return most if most > 0 else 0
 
 
 def _after_fix(
@@ -161,7 +160,7 @@ def _ended(case: Case, policy: Policy, now: datetime, seed: int, stop: str | Non
 def _plan(
     case: Case, policy: Policy, now: datetime, seed: int, stop: str | None, notes: tuple[str, ...],
     attempts: tuple[PlannedAttempt, ...] = (), refused: tuple[Refused, ...] = (), sources: tuple[str, ...] = (),
-    silent_until: datetime | None = None, payer_can_fix: bool = False, left: int | None = None,
+    silent_until: datetime | None = None, payer_can_fix: bool = False,
 ) -> Plan:  # fmt: skip
     """Return a plan that no model had a part in."""
     return Plan(
@@ -170,7 +169,7 @@ def _plan(
         policy_version=policy.version,
         policy_kind=policy.kind,
         model_edition=None,
-        made_at=now.astimezone(UTC),
+        made_at=now if now.tzinfo is UTC else now.astimezone(UTC),
         seed=seed,
         attempts=attempts,
         silent_until=silent_until,
@@ -178,7 +177,7 @@ def _plan(
         expected=None,
         posterior={},
         rhythm=None,
-        budget_left=budget_left(case, policy) if left is None else left,
+        budget_left=budget_left(case, policy),
         stop=stop,
         payer_can_fix=payer_can_fix,
         refused=refused,
@@ -193,10 +192,7 @@ def _scheduled(
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
-    last = max([charge.at for charge in case.sent]) if case.sent else case.failed_at
-    ahead = moments(policy, case, readings, max(last, now - _LATE))
-    left = budget_left(case, policy)
-    attempts, refused, sources = permitted(case, ahead, now, permits, min(left, look_ahead or len(ahead)))
+    attempts, refused, sources = permitted(case, *_ahead(case, policy, now, readings, look_ahead), now, permits)
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:
@@ -204,8 +200,21 @@ def _scheduled(
     fixable = observed in _PAYER_REASONS
     return _plan(
         case, policy, now, seed, stop, notes, attempts, refused[:8], sources,
-        None if fixable else _silence(case, policy, attempts), fixable, left,
+        None if fixable else _silence(case, policy, attempts), fixable,
     )  # fmt: skip
+
+
+def _ahead(
+    case: Case, policy: Policy, now: datetime, readings: Sequence[Reading], look_ahead: int | None
+) -> tuple[Sequence[Moment], int]:
+    """Return the instants of a schedule that are still ahead, and how many of them may be charged."""
+    last = now - _LATE
+    for charge in case.sent:
+        if charge.at > last:
+            last = charge.at
+    left = budget_left(case, policy)
+    ahead = moments(policy, case, readings, last) if left else ()
+    return ahead, min(left, look_ahead or len(ahead))
 
 
 _CHANGES = (
@@ -219,12 +228,12 @@ def _silence(case: Case, policy: Policy, attempts: Sequence[PlannedAttempt]) -> 
     """Return until when time alone may solve it, at most the policy's silent days."""
     if not attempts:
         return None
-    limit = case.failed_at + timedelta(days=policy.silent_days)
+    limit = case.failed_at + span(policy.silent_days)
     return limit if attempts[0].at <= limit else None
 
 
 def permitted(
-    case: Case, ahead: Sequence[Moment], now: datetime, permits: Permits, budget: int
+    case: Case, ahead: Sequence[Moment], budget: int, now: datetime, permits: Permits
 ) -> tuple[tuple[PlannedAttempt, ...], tuple[Refused, ...], tuple[str, ...]]:
     """Return the charges that the gate permits, each supposed to be refused before the next is asked about.
 
@@ -237,7 +246,7 @@ def permitted(
     for number, (moment, reason) in enumerate(ahead):
         if len(attempts) >= budget:
             break
-        at = max(moment, now)
+        at = moment if moment >= now else now
         verdict = permits.ask(at, method)
         if not verdict.permit:
             refused.append(Refused(at, method, route, None, None, f"{verdict.rule}: {verdict.reason}"))

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from dunwell_retry.planning.local import local_seconds
-from dunwell_retry.planning.model import Case, Decline, Past
+from dunwell_retry.planning.model import Case, Past
 from dunwell_retry.planning.parameters import FUNDINGS, REASONS, Floats, Model
 from dunwell_retry.planning.reading import Reading, read
 from dunwell_retry.planning.rhythm import HYPOTHESES, PERIOD_HOURS, PRIOR, PayTable
@@ -80,6 +80,7 @@ def past_view(history: Sequence[Past], where: ZoneInfo, gateway: str, network: s
 
 
 _ALL = np.arange(len(HYPOTHESES), dtype=np.int64)
+_LOG_PRIOR: Floats = np.log(PRIOR)
 
 
 def rhythm(model: Model, table: PayTable, past: PastView) -> Rhythm:
@@ -112,7 +113,7 @@ def rhythm(model: Model, table: PayTable, past: PastView) -> Rhythm:
     likelihood = np.log(chance, out=chance).sum(axis=1).astype(np.float64) * temper
     peak = likelihood.max(axis=0)
     mixed = peak + np.log((model.level_weights[:, None] * np.exp(likelihood - peak)).sum(axis=0))
-    joint = np.log(PRIOR) + mixed
+    joint = _LOG_PRIOR + mixed
     top = joint.max()
     weights = np.exp(joint - top)
     counts = np.bincount(past.kind, minlength=3)
@@ -179,7 +180,7 @@ def row_weights(layout: Rows, reasons: Floats, refused: Reals, advice: Floats | 
         total = float(cycle.sum())
         if total > 0:
             cycle *= reasons[CYCLE] / total
-    weights = weights * np.prod(1 - refused, axis=0)
+    weights = weights * np.multiply.reduce(1 - refused, axis=0)
     total = float(weights.sum())
     if total <= 0:
         return np.full(weights.size, 1 / weights.size)
@@ -194,21 +195,3 @@ def advice_factors(model: Model, table: PayTable, layout: Rows, day: int, advise
     near = np.abs(ahead - advised_hours) <= max(24.0, 0.2 * advised_hours)
     factors[: layout.cycles] = np.where(near, model.advice_factor, 1.0)
     return factors
-
-
-def readings_of(case: Case) -> list[Reading]:
-    """Return the readings of the first refusal and of every later one on the first method.
-
-    What another method was refused for says nothing about this one.
-    """
-    first = case.methods[0]
-    known: Decline | None = case.decline if case.failed_on is None else None
-    found = [read(known, case.gateway, first.network, case.failed_at.date(), first.country)]
-    for charge in case.sent:
-        if charge.instrument_id != first.instrument_id or charge.approved:
-            continue
-        # Refusals mostly repeat the one before. The gate reads each by its own date; for a posterior one reading will do.
-        again = charge.decline == known
-        known = charge.decline
-        found.append(found[-1] if again else read(known, case.gateway, first.network, charge.at.date(), first.country))
-    return found

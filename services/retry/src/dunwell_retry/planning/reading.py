@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from dunwell_retry.planning.model import Case, Decline
 from dunwell_retry.rules.meaning import meaning, since
+
+if TYPE_CHECKING:  # a case keeps its readings, so that its module imports this one
+    from dunwell_retry.planning.model import Case, Decline, Sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,48 @@ def read(decline: Decline | None, gateway: str, network: str, on: date, region: 
     )  # fmt: skip
 
 
+def readings_of(case: Case) -> tuple[Reading, ...]:
+    """Return the readings of the first refusal and of every later one on the first method.
+
+    What another method was refused for says nothing about this one.
+    """
+    known = case.decline if case.failed_on is None else None
+    first = case.methods[0]
+    found: tuple[Reading, ...] = (read(known, case.gateway, first.network, case.failed_at.date(), first.country),)
+    for charge in case.sent:
+        found = one_more(found, case, known, charge)
+        if _counts(case, charge):
+            known = charge.decline
+    return found
+
+
+def one_more(found: tuple[Reading, ...], case: Case, known: Decline | None, charge: Sent) -> tuple[Reading, ...]:
+    """Return the readings after one more charge.
+
+    Args:
+        known: The refusal that the last reading is of.
+    """
+    if not _counts(case, charge):
+        return found
+    # Refusals mostly repeat the one before. The gate reads each by its own date; for a posterior one reading will do.
+    if charge.decline is known or charge.decline == known:
+        return (*found, found[-1])
+    first = case.methods[0]
+    return (*found, read(charge.decline, case.gateway, first.network, charge.at.date(), first.country))
+
+
+def _counts(case: Case, charge: Sent) -> bool:
+    return not charge.approved and charge.instrument_id == case.methods[0].instrument_id
+
+
 def outage_since(case: Case, readings: Sequence[Reading]) -> datetime | None:
     """Return when the bank's present outage was first seen, or None when the last refusal was no outage.
 
     Args:
         readings: Of the first refusal and of every later one on the first method, oldest first.
     """
+    if not readings or readings[-1].observed != "outage":
+        return None
     first = case.methods[0].instrument_id
     times = [case.failed_at, *(sent.at for sent in case.sent if sent.instrument_id == first and not sent.approved)]
     since = None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dunwell_retry.planning.parameters import REASONS, Floats, Model
 from dunwell_retry.planning.rhythm import EPOCH, PERIOD_HOURS, PayTable
+from dunwell_retry.rules.values import quick
 
 Reals = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -26,6 +27,7 @@ CYCLE, LINE, LIMIT, RISK, BLOCK, OUTAGE, EXPIRED, DEAD, REVOKED, AUTH = range(10
 _POSTING_HOUR = 3.0
 
 
+@quick
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Instants as the payer's wall clock shows them.
@@ -116,7 +118,7 @@ def rows(model: Model, hypotheses: Ints, hypothesis_weights: Floats) -> Rows:
 
 def ages(table: PayTable, hypotheses: Ints, day: Ints, second: Ints) -> tuple[Reals, NDArray[np.bool_]]:
     """Return (hours since pay, True on the pay day itself), both (instant, hypothesis)."""
-    since = day[:, None] - table.last[table.rows(day)[:, None], hypotheses]
+    since = day[:, None] - table.last.take(table.rows(day), axis=0).take(hypotheses, axis=1)
     elapsed = since.astype(np.float32) * np.float32(24) + _since_posting(second)[:, None]
     return np.maximum(elapsed, 0, out=elapsed), since == 0
 
@@ -153,8 +155,8 @@ def cycle_grid(model: Model, table: PayTable, hypotheses: Ints, day: Ints, secon
     Looked up by days since pay, as the same few days and hours come up in every case.
     """
     chance, days = _by_age(model, seconds)
-    since = day[:, None] - table.last[table.rows(day)][:, hypotheses]
-    place = np.clip(since, 0, days - 1) + hypotheses * days
+    since = day[:, None] - table.last.take(table.rows(day), axis=0).take(hypotheses, axis=1)
+    place = np.maximum(np.minimum(since, days - 1), 0) + hypotheses * days
     slot = np.arange(len(seconds), dtype=np.int64) * (PERIOD_HOURS.size * days)
     found = chance.take(place[:, None, :] + slot[:, None], axis=0)
     return np.asarray(found.reshape(day.size * len(seconds), -1))

@@ -31,9 +31,10 @@ def moments(policy: Policy, case: Case, readings: Sequence[Reading], after: date
     Args:
         after: Only instants later than this one are of interest.
     """
-    after = case.failed_at if after is None else max(after, case.failed_at)
-    end = min(case.deadline, case.failed_at + timedelta(days=policy.horizon_days))
-    found = _by_kind(policy, case, readings, after)
+    if after is None or after < case.failed_at:
+        after = case.failed_at
+    end = min(case.deadline, case.failed_at + span(policy.horizon_days))
+    found = _by_kind(policy, case, readings)
     since = outage_since(case, readings) if policy.outage_ladder_hours else None
     if since is not None:
         ladder = [
@@ -44,15 +45,22 @@ def moments(policy: Policy, case: Case, readings: Sequence[Reading], after: date
     return [moment for moment in found if after < moment[0] <= end]
 
 
-def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: datetime) -> list[Moment]:
+@lru_cache(maxsize=256)
+def span(days: float) -> timedelta:
+    """Return a number of days as a span; a policy has few of them and every plan asks."""
+    return timedelta(days=days)
+
+
+def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> Sequence[Moment]:
+    """Return all instants of the schedule, also those that have passed."""
     if policy.kind == "fixed":
-        return _after(case, policy.days, after)
+        return _schedule(case.failed_at, policy.days)
     if policy.kind == "uniform" and policy.every_hours is not None:
-        return _after(case, _evenly(policy.every_hours, policy.attempts_max), after)
+        return _schedule(case.failed_at, _evenly(policy.every_hours, policy.attempts_max))
     if policy.kind == "code_aware":
         telling = readings[1:] if case.failed_on is not None and len(readings) > 1 else readings
         reason = telling[0].observed if telling else "unknown"
-        return _after(case, policy.ladders.get(reason, policy.ladders["default"]), after, f"ladder for {reason}")
+        return _schedule(case.failed_at, policy.ladders.get(reason, policy.ladders["default"]), f"ladder for {reason}")
     if policy.kind == "payday":
         return pay_days(policy, case)
     if policy.kind == "advice_following":
@@ -60,17 +68,13 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading], after: dat
     if policy.kind == "random":
         span = policy.horizon_days - 1 / 24
         draws = [chance("random policy", case.invoice_id, number) for number in range(policy.attempts_max)]
-        return _after(case, sorted(1 / 24 + draw * span for draw in draws), after, "drawn at random")
-    return []
-
-
-def _after(case: Case, days: Sequence[float], after: datetime, reason: str = "fixed schedule") -> list[Moment]:
-    return [moment for moment in _schedule(case.failed_at, tuple(days), reason) if moment[0] > after]
+        return _schedule(case.failed_at, tuple(sorted(1 / 24 + draw * span for draw in draws)), "drawn at random")
+    return ()
 
 
 @lru_cache(maxsize=8192)  # the cases that are being planned again and again
-def _schedule(start: datetime, days: tuple[float, ...], reason: str) -> tuple[Moment, ...]:
-    return tuple((start + timedelta(days=day), _text(reason, day)) for day in days)
+def _schedule(start: datetime, days: tuple[float, ...], reason: str = "fixed schedule") -> tuple[Moment, ...]:
+    return tuple([(start + span(day), _text(reason, day)) for day in days])
 
 
 @lru_cache(maxsize=1024)
@@ -84,12 +88,12 @@ def _evenly(every_hours: float, count: int) -> tuple[float, ...]:
     return tuple(gap * number for number in range(1, count + 1))
 
 
-def _advised(policy: Policy, case: Case) -> list[Moment]:
+def _advised(policy: Policy, case: Case) -> Sequence[Moment]:
     """Return the advised instant after the last refusal when there is advice, else the default ladder."""
     last = case.sent[-1] if case.sent else None
     decline, at = (last.decline, last.at) if last else (case.decline, case.failed_at)
     hours = _ADVISED_HOURS.get(decline.advice_code or "") if decline else None
-    ladder = _after(case, policy.ladders["default"], case.failed_at, "no advice, default ladder")
+    ladder = _schedule(case.failed_at, policy.ladders["default"], "no advice, default ladder")
     if hours is None:
         return ladder
     advised = at + timedelta(hours=hours) + _SLACK
@@ -97,12 +101,12 @@ def _advised(policy: Policy, case: Case) -> list[Moment]:
     return [(advised, text), *[moment for moment in ladder if moment[0] > advised]]
 
 
-def pay_days(policy: Policy, case: Case) -> list[Moment]:
+def pay_days(policy: Policy, case: Case) -> Sequence[Moment]:
     """Return the common pay days after the failure at the policy's local hour; each only once."""
     where = zone(case.timezone) or _UTC
     assert where is not None
     first = case.failed_at.astimezone(where).date()
-    return list(_pay_days(first, int(policy.horizon_days), policy.pay_days, round(policy.hour * 60), where))
+    return _pay_days(first, int(policy.horizon_days), policy.pay_days, round(policy.hour * 60), where)
 
 
 @lru_cache(maxsize=8192)

@@ -5,7 +5,8 @@ Owns: from a case to a plan by way of posterior and coverage. Refuses: rules (as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning import explain
-from dunwell_retry.planning.candidates import candidates
+from dunwell_retry.planning.candidates import Candidates, candidates
 from dunwell_retry.planning.coverage import Option, Pick, Terms, choose, gains
 from dunwell_retry.planning.local import instant, local_seconds
 from dunwell_retry.planning.model import Case, Method, Plan, PlannedAttempt, Refused
@@ -38,6 +39,7 @@ from dunwell_retry.planning.scenarios import (
 )
 from dunwell_retry.planning.view import View, view_of
 from dunwell_retry.policies.document import Policy
+from dunwell_retry.rules.values import quick
 
 _DAY, _HOUR = 86400, 3600
 # An amount in a currency without a rate is valued like a common subscription.
@@ -95,7 +97,7 @@ def _second_method(
             np.zeros(moments.size, dtype=bool),
         )  # fmt: skip
         refused = cycle_chances(model, view.table, view.past.hypotheses, tried)
-        weight[:-2] *= np.prod(1 - refused, axis=0)
+        weight[:-2] *= np.multiply.reduce(1 - refused, axis=0)
         weight[-2] *= (1 - other["open"]) ** len(attempts)
     if reading is not None and reading.hard:
         weight[:-1] = 0
@@ -110,10 +112,11 @@ def _mask_by_rules(
     view: View, permits: Permits, method: str, at: Ints, allowed: NDArray[np.bool_]
 ) -> str | None:  # fmt: skip
     """Forbid the instants before which the gate refuses a charge; return its reason when it refuses for good."""
-    if not allowed.any():
+    left = at[allowed]
+    if not left.size:
         return None
     # The first instant that is left is asked; nothing before the gate's answer can be permitted either.
-    start = instant(int(at[allowed].min()), view.where)
+    start = instant(int(left.min()), view.where)
     verdict = permits.ask(start, method)
     if verdict.permit:
         return None
@@ -124,11 +127,56 @@ def _mask_by_rules(
     return None
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The charges chosen together, and all that they were chosen from.
+
+    Args:
+        weights: P(story), as `options` had it before the choice.
+        barred: Methods that the gate refuses for good, with its reason.
+    """
+
+    view: View
+    ahead: Candidates
+    weights: Floats
+    options: list[Option]
+    barred: dict[str, str]
+    budget: int
+    terms: Terms
+    picks: list[Pick]
+
+
 def smart_plan(
     case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model, readings: Sequence[Reading],
     look_ahead: int | None = None, notes: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
     """Return the plan of a case by the scenario model; its own notes follow the given ones."""
+    choice = _chosen(case, policy, now, permits, model, readings)
+    chosen, propensity = _explored(case, policy, seed, choice)
+    attempts, turned_down = _permitted(choice, permits, chosen, propensity, look_ahead)
+    return _assemble(choice, policy, now, seed, model, attempts, turned_down, look_ahead, notes)
+
+
+def smart_charge(
+    case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model, readings: Sequence[Reading]
+) -> PlannedAttempt | None:
+    """Return the first charge of the plan that `smart_plan` makes, without what only people read of it."""
+    choice = _chosen(case, policy, now, permits, model, readings)
+    picks = choice.picks
+    if _explores(case, policy, seed):
+        picks, _ = _explored(case, policy, seed, choice)
+    for pick in _in_time(choice, picks):
+        when, method, route = _place(choice, pick)
+        verdict = permits.ask(when, method)
+        if verdict.permit:
+            return PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), 1.0, "", verdict.rule)
+    return None
+
+
+def _chosen(
+    case: Case, policy: Policy, now: datetime, permits: Permits, model: Model, readings: Sequence[Reading]
+) -> _Choice:
     view = view_of(case, now, model, readings)
     ahead = candidates(view, policy, model, outage_since(case, readings))
     at, chance_of = ahead.at, ahead.chance
@@ -145,6 +193,7 @@ def smart_plan(
             cycle = chance_of[:, : view.layout.cycles]
             option = _second_method(view, model, method, at, cycle, _last_reading(case, method))
             option.allowed = ahead.allowed & ~ahead.other_route
+        option.ordered = ahead.ordered
         why = _mask_by_rules(view, permits, method.instrument_id, at, option.allowed)
         if why is not None:
             barred[method.instrument_id] = why
@@ -152,14 +201,7 @@ def smart_plan(
     budget = _budget(case, policy)
     terms = _terms(view, policy, model)
     picks = choose(options, budget, terms, ahead.ladder)
-    chosen, propensity = _explored(case, policy, seed, picks, options, terms)
-    attempts, turned_down = _permitted(
-        view, permits, options, chosen, propensity, weights, ahead.other_route, look_ahead
-    )
-    posterior = _posterior(view, weights)
-    return _assemble(
-        view, policy, now, seed, model, posterior, attempts, turned_down, options, barred, budget, look_ahead, notes
-    )
+    return _Choice(view, ahead, weights, options, barred, budget, terms, picks)
 
 
 def _last_reading(case: Case, method: Method) -> Reading | None:
@@ -184,10 +226,14 @@ def _terms(view: View, policy: Policy, model: Model) -> Terms:
     return Terms(value, policy.gain_min, int(gap * _HOUR), model.delay_per_day / _DAY, view.failed)
 
 
-def _explored(
-    case: Case, policy: Policy, seed: int, picks: list[Pick], options: list[Option], terms: Terms
-) -> tuple[list[Pick], float]:
+def _explores(case: Case, policy: Policy, seed: int) -> bool:
+    """Return whether this plan may try another instant than the best one."""
+    return policy.exploration > 0 and chance("explore", seed, case.invoice_id, len(case.sent)) < policy.exploration
+
+
+def _explored(case: Case, policy: Policy, seed: int, choice: _Choice) -> tuple[list[Pick], float]:
     """Return the picks, now and then with another instant for the first one to be sent, and its propensity."""
+    picks, options, terms = choice.picks, choice.options, choice.terms
     if policy.exploration <= 0 or not picks:
         return picks, 1.0
     first = min(picks, key=lambda pick: int(options[pick.option].at[pick.column]))
@@ -195,7 +241,7 @@ def _explored(
     others = [pick for pick in picks if pick is not first]
     columns, scores = _nearly_as_good(option, first.column, options, others, terms)
     share = policy.exploration / columns.size
-    if chance("explore", seed, case.invoice_id, len(case.sent)) >= policy.exploration:
+    if not _explores(case, policy, seed):
         return picks, 1 - policy.exploration + share
     place = int(chance("explore where", seed, case.invoice_id, len(case.sent)) * columns.size)
     column = int(columns[place])
@@ -221,27 +267,36 @@ def _nearly_as_good(
     return near[good], scores[good]
 
 
+def _in_time(choice: _Choice, picks: list[Pick]) -> list[Pick]:
+    return sorted(picks, key=lambda pick: int(choice.options[pick.option].at[pick.column]))
+
+
+def _place(choice: _Choice, pick: Pick) -> tuple[datetime, str, str]:
+    """Return when, on which method and through which processor a pick is sent."""
+    case = choice.view.case
+    other = pick.option == 0 and choice.ahead.other_route[pick.column]
+    when = instant(int(choice.options[pick.option].at[pick.column]), choice.view.where)
+    return when, case.methods[pick.option].instrument_id, case.routes[1] if other else case.routes[0]
+
+
 def _permitted(
-    view: View, permits: Permits, options: list[Option], picks: list[Pick], propensity: float,
-    weights: Floats, other_route: NDArray[np.bool_], look_ahead: int | None,
-) -> tuple[list[PlannedAttempt], list[Refused]]:  # fmt: skip
+    choice: _Choice, permits: Permits, picks: list[Pick], propensity: float, look_ahead: int | None
+) -> tuple[list[PlannedAttempt], list[Refused]]:
     """Return the picks in the order of time that the gate permits, each supposed refused before the next."""
-    case = view.case
+    view = choice.view
     attempts: list[PlannedAttempt] = []
     turned_down: list[Refused] = []
-    ordered = sorted(picks, key=lambda pick: int(options[pick.option].at[pick.column]))
-    for number, pick in enumerate(ordered):
+    for number, pick in enumerate(_in_time(choice, picks)):
         if look_ahead is not None and len(attempts) >= look_ahead:
             break
-        method = case.methods[pick.option].instrument_id
-        route = case.routes[1] if pick.option == 0 and other_route[pick.column] else case.routes[0]
-        when = instant(int(options[pick.option].at[pick.column]), view.where)
+        when, method, route = _place(choice, pick)
         verdict = permits.ask(when, method)
         if not verdict.permit:
             text = f"{verdict.rule}: {verdict.reason}"
             turned_down.append(Refused(when, method, route, pick.chance, pick.gain, text))
             continue
-        reason = explain.why_then(view.layout, options[0].chance, weights, pick, route != case.routes[0])
+        other_route = route != view.case.routes[0]
+        reason = explain.why_then(view.layout, choice.options[0].chance, choice.weights, pick, other_route)
         share = propensity if number == 0 else 1.0
         attempts.append(
             PlannedAttempt(when, method, route, _round(pick.chance), _round(pick.gain), share, reason, verdict.rule)
@@ -262,16 +317,16 @@ def _posterior(view: View, weights: Floats) -> dict[str, float]:
 
 
 def _assemble(
-    view: View, policy: Policy, now: datetime, seed: int, model: Model, posterior: Mapping[str, float],
-    attempts: list[PlannedAttempt], turned_down: list[Refused], options: list[Option], barred: Mapping[str, str],
-    budget: int, look_ahead: int | None, notes: tuple[str, ...],
+    choice: _Choice, policy: Policy, now: datetime, seed: int, model: Model, attempts: list[PlannedAttempt],
+    turned_down: list[Refused], look_ahead: int | None, notes: tuple[str, ...],
 ) -> Plan:  # fmt: skip
-    case = view.case
+    view, barred, budget = choice.view, choice.barred, choice.budget
+    case, posterior = view.case, _posterior(view, choice.weights)
     fixable = sum(posterior[REASONS[number]] for number in _PAYER_FIXABLE)
     expected = sum(attempt.gain or 0.0 for attempt in attempts)
     limit = case.failed_at + timedelta(days=policy.silent_days)
     silent = limit if attempts and attempts[0].at <= limit and fixable < 0.5 else None
-    refused = turned_down if look_ahead else turned_down + _alternatives(view, options, policy)
+    refused = turned_down if look_ahead else turned_down + _alternatives(view, choice.options, policy)
     return Plan(
         case_id=case.case_id,
         policy=policy.name,
@@ -284,7 +339,7 @@ def _assemble(
         silent_until=silent,
         deadline=case.deadline,
         expected=_round(expected),
-        posterior=dict(posterior),
+        posterior=posterior,
         rhythm=explain.rhythm_text(view.past) if posterior[REASONS[CYCLE]] > 0.1 else None,
         budget_left=budget,
         stop=None if attempts else explain.why_stop(barred, turned_down, budget, posterior),

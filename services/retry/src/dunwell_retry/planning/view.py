@@ -18,14 +18,16 @@ import numpy as np
 from dunwell_retry.planning.local import local_seconds, zone
 from dunwell_retry.planning.model import Case, Past, Sent
 from dunwell_retry.planning.parameters import Floats, Model
-from dunwell_retry.planning.posterior import Rhythm, past_view, readings_of, reason_weights, rhythm, usual_hour
+from dunwell_retry.planning.posterior import Rhythm, past_view, reason_weights, rhythm, usual_hour
 from dunwell_retry.planning.reading import Reading
 from dunwell_retry.planning.rhythm import PayTable, pay_table
 from dunwell_retry.planning.scenarios import Columns, Rows, rows
+from dunwell_retry.rules.values import quick
 
 _DAY, _HOUR = 86400, 3600
 
 
+@quick
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """The case by the payer's calendar, and what the past says.
@@ -127,5 +129,5 @@ def charged(view: View) -> Columns:
 def logged_view(case: Case, sent: tuple[Sent, ...], model: Model) -> tuple[View, Columns]:
     """Return the view of a case after charges, and the columns of the refused one and of those: for fitting."""
     whole = replace(case, sent=sent)
-    view = view_of(whole, case.failed_at, model, readings_of(case))
+    view = view_of(whole, case.failed_at, model, case.readings)
     return view, charged(view)

@@ -6,13 +6,19 @@ Owns: parsing and validation; a broken document is refused with the path and the
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import yaml
 
-from dunwell_retry.policies.lines import line_of, repeated
+from dunwell_gateways import registry
+from dunwell_gateways.decline_tables import tables
+from dunwell_kit.countries import countries
+from dunwell_kit.money import EXPONENTS
+from dunwell_retry.policies.crowding import crowded
+from dunwell_retry.policies.lines import line_of, outgrown, repeated
 
 KINDS = ("fixed", "uniform", "code_aware", "payday", "advice_following", "smart", "random", "never")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -25,6 +31,9 @@ _HOURS_PER_DAY = 24
 _AMOUNT_MAX = 2**63 - 1
 # Versions are kept in 32 bits.
 _VERSION_MAX = 2**31 - 1
+# Names stand in addresses, file names and `NAME@N`.
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_NAME_RULE = "must be made of letters a to z, digits, - and _, with single dots between"
 
 
 class PolicyInvalid(ValueError):
@@ -120,8 +129,12 @@ _NEEDS = {
 def parse(text: str) -> Policy:
     """Return the policy of a YAML or JSON document; PolicyInvalid names what is wrong, and the line."""
     try:
+        if (much := outgrown(text)) is not None:
+            raise PolicyInvalid("document", *much)
         document = yaml.safe_load(text)
         twice = repeated(text)
+    except PolicyInvalid:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         rule = f"must be YAML or JSON ({error.__class__.__name__})"
@@ -170,8 +183,12 @@ def _need(holds: bool, path: str, rule: str) -> None:
 def _number(path: str, value: object) -> float:
     _need(isinstance(value, int | float) and not isinstance(value, bool), path, "must be a number")
     assert isinstance(value, int | float)
-    _need(math.isfinite(value), path, "must be finite")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    _need(math.isfinite(found), path, "must be finite")
+    return found
 
 
 def _whole(path: str, value: object) -> int:
@@ -247,17 +264,30 @@ def _selector(value: object) -> Selector:
         path = f"when.{name}"
         _need(name in known, path, "is no field of a selection")
         if name == "currency":
-            found[name] = None if item is None else _text(path, item)
+            _need(item is None or item in EXPONENTS, path, "must be an ISO 4217 code, upper case")
+            found[name] = item
         elif name.startswith("amount"):
             found[name] = None if item is None else _amount(path, item)
         else:
             found[name] = tuple(_text(f"{path}[{at}]", part) for at, part in enumerate(_list(path, item)))
+            _exist(name, path, found[name])
     selector = Selector(**found)
     if selector.amount_from is not None or selector.amount_to is not None:
         _need(selector.currency is not None, "when.currency", "must be given with an amount")
     low, high = selector.amount_from or 0, selector.amount_to
     _need(high is None or high >= low, "when.amount_to", "must not be below amount_from")
     return selector
+
+
+def _exist(name: str, path: str, chosen: tuple[str, ...]) -> None:
+    """A selection of what does not exist would silently select nothing."""
+    if name == "countries":
+        for at, code in enumerate(chosen):
+            _need(code in countries(), f"{path}[{at}]", "must be an ISO 3166 alpha-2 code, upper case")
+    if name == "gateways" and chosen:
+        known = {*registry.names(), *(table for table in tables() if "/" not in table)}
+        for at, gateway in enumerate(chosen):
+            _need(gateway in known, f"{path}[{at}]", f"must be one of {', '.join(sorted(known))}")
 
 
 def _holdout(value: object) -> Holdout:
@@ -288,6 +318,7 @@ def _check_floor(floor: Floor, policy: Policy) -> None:
 
 
 def _check(policy: Policy) -> None:
+    _need(_NAME.fullmatch(policy.name) is not None, "name", _NAME_RULE)
     _need(policy.kind in KINDS, "kind", f"must be one of {', '.join(KINDS)}")
     _need(1 <= policy.version <= _VERSION_MAX, "version", f"must be >= 1 and <= {_VERSION_MAX}")
     cap = f"must lie in 0..{_NETWORK_CAP_30_DAYS}: Visa allows {_NETWORK_CAP_30_DAYS} reattempts in 30 days"
@@ -311,6 +342,8 @@ def _check(policy: Policy) -> None:
     _need(0 <= policy.exploration <= 0.2, "exploration", "must lie in 0..0.2")
     if policy.floor is not None:
         _check_floor(policy.floor, policy)
+    if (broken := crowded(policy)) is not None:
+        raise PolicyInvalid(*broken)
 
 
 def _increasing(path: str, values: tuple[float, ...], most: float) -> None:

@@ -1,7 +1,7 @@
 """Where in a text a field of a document stands.
 
-Owns: lines of YAML and JSON, and fields given twice, of which a parser would silently take the last. Refuses: what a
-policy may say.
+Owns: lines of YAML and JSON, fields given twice, of which a parser would silently take the last, and the bounds of a
+text that is worth reading. Refuses: what a policy may say.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ import re
 
 import yaml
 
+# The longest document that uses every field has some thousand characters and nests four deep.
+_LENGTH_MAX = 65_536
+_DEPTH_MAX = 12
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _PART = re.compile(r"[^.\[\]]+")
 
 
@@ -32,6 +37,25 @@ def line_of(text: str, path: str) -> int | None:
         else:
             break
     return int(line) + 1
+
+
+def outgrown(text: str) -> tuple[str, int | None] | None:
+    """Return why a text is too much to be read, and the line; None when it is not. Composes nothing."""
+    if len(text) > _LENGTH_MAX:
+        return f"must have at most {_LENGTH_MAX} characters", None
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        # A few lines of aliases can stand for millions of values.
+        if isinstance(event, yaml.AliasEvent):
+            return "must not use aliases: write the value out", _line(event)
+        depth += isinstance(event, _OPENS) - isinstance(event, _CLOSES)
+        if depth > _DEPTH_MAX:
+            return f"must nest at most {_DEPTH_MAX} deep", _line(event)
+    return None
+
+
+def _line(event: yaml.Event) -> int | None:
+    return int(event.start_mark.line) + 1 if event.start_mark else None
 
 
 def repeated(text: str) -> tuple[str, int] | None:

@@ -5,37 +5,49 @@ Owns: Mastercard's rules. Refuses: other schemes'.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from dunwell_gateways.declines import Reason
 from dunwell_retry.rules.findings import Asked, fee_of
 from dunwell_retry.rules.model import Fee, Initiator, PastAttempt
-from dunwell_retry.rules.past import Refusal, window
+from dunwell_retry.rules.past import Refusal, concerns, in_month, window
 from dunwell_retry.rules.rulebook import Rule
 
 
 def mastercard(asked: Asked) -> None:
     """Apply Mastercard's rules to a card."""
-    for refusal in asked.account.refusals:
-        rule = asked.data.mastercard.get(refusal.past.advice_code or "")
-        if rule is not None:
-            _advice(asked, refusal, rule)
+    account = asked.account
+    if account.advised_seen < len(account.refusals):
+        account.advised = (*account.advised, *_advised(asked, account.advised_seen))
+        account.advised_seen = len(account.refusals)
+    for refusal, rule, ready in account.advised:
+        # Most advice is to wait, and most of it has been followed.
+        if ready is None or asked.at < ready:
+            _advice(asked, refusal, rule, ready)
     _single_use(asked)
     _velocity(asked)
     _brazil(asked)
 
 
-def _advice(asked: Asked, refusal: Refusal, rule: Rule) -> None:
+def _advised(asked: Asked, seen: int) -> Iterator[tuple[Refusal, Rule, datetime | None]]:
+    for refusal in asked.account.refusals[seen:]:
+        rule = asked.data.mastercard.get(refusal.past.advice_code or "")
+        if rule is not None:
+            hours = rule.values.get("wait_hours")
+            at = refusal.past.at.astimezone(UTC)
+            yield refusal, rule, None if hours is None else at + timedelta(hours=hours)
+
+
+def _advice(asked: Asked, refusal: Refusal, rule: Rule, ready: datetime | None) -> None:
     """Waits run from the decline; of several the latest end counts, as an older advice is not taken back."""
     past, attempt = refusal.past, asked.attempt
-    hours, words = rule.values.get("wait_hours"), rule.text("text")
+    words = rule.text("text")
     if attempt.initiator is Initiator.PAYER and refusal.meaning.reason is Reason.AUTH_REQUIRED:
         # 83 with 01: the payer, present, is just what the issuer asks for.
         return
-    if hours is not None:
-        ready = past.at.astimezone(UTC) + timedelta(hours=hours)
-        if asked.at < ready:
-            asked.deny(rule.rule, f"Mastercard advice {past.advice_code}: {words}.", ready, rule.sources)
+    if ready is not None:
+        asked.deny(rule.rule, f"Mastercard advice {past.advice_code}: {words}.", ready, rule.sources)
         return
     stop = rule.text("stop")
     if stop == "mandate" and attempt.authorization:
@@ -50,9 +62,11 @@ def _advice(asked: Asked, refusal: Refusal, rule: Rule) -> None:
 
 def _single_use(asked: Asked) -> None:
     """41 may come with an approval: the number is used up."""
-    rule = asked.data.mastercard["41"]
-    if any(each.approved and each.advice_code == "41" for each in asked.account.entries):
-        asked.deny(rule.rule, f"Mastercard advice 41: {rule.text('text')}.", None, rule.sources)
+    for each in asked.approved:
+        if each.advice_code == "41" and concerns(asked.attempt.instrument, each):
+            rule = asked.data.mastercard["41"]
+            asked.deny(rule.rule, f"Mastercard advice 41: {rule.text('text')}.", None, rule.sources)
+            return
 
 
 def _velocity(asked: Asked) -> None:
@@ -63,20 +77,20 @@ def _velocity(asked: Asked) -> None:
     # Approvals do not reset Mastercard's counts: every decline of the window counts.
     times, same = account.decline_times(), account.declines_of(attempt.amount_minor, attempt.currency)
     limit = day.number("limit")
-    found = window(times, asked.at, timedelta(hours=day.number("window_hours")), limit)
-    asked.counters["mastercard.declines_24h"] = found.count
-    if found.free_at:
-        text = f"{found.count} declines of this card in 24 hours; Mastercard allows {limit}."
-        asked.deny("mastercard.velocity_24h", text, found.free_at, day.sources, _excess_fee(asked))
-    limit, span = month.number("limit"), timedelta(days=month.number("window_days"))
-    found = window(same, asked.at, span, limit)
-    asked.counters["mastercard.declines_30d_same_amount"] = found.count
-    if found.free_at:
-        text = f"{found.count} declines of this card and amount in 30 days; Mastercard allows {limit}."
-        asked.deny("mastercard.velocity_30d", text, found.free_at, month.sources, _excess_fee(asked))
+    count, free_at = window(times, asked.at, day.hours("window_hours"), limit)
+    asked.counters["mastercard.declines_24h"] = count
+    if free_at:
+        text = f"{count} declines of this card in 24 hours; Mastercard allows {limit}."
+        asked.deny("mastercard.velocity_24h", text, free_at, day.sources, _excess_fee(asked))
+    limit, span = month.number("limit"), month.days("window_days")
+    count, free_at = window(same, asked.at, span, limit)
+    asked.counters["mastercard.declines_30d_same_amount"] = count
+    if free_at:
+        text = f"{count} declines of this card and amount in 30 days; Mastercard allows {limit}."
+        asked.deny("mastercard.velocity_30d", text, free_at, month.sources, _excess_fee(asked))
         return
-    text = f"{found.count} of {limit} declines of this amount in 30 days."
-    if _other_amount_is_full(account.declines, attempt.amount_minor, asked.at, span, limit):
+    text = f"{count} of {limit} declines of this amount in 30 days."
+    if len(times) >= limit and _other_amount_is_full(account.declines, attempt.amount_minor, asked.at, span, limit):
         asked.counters["mastercard.evasion_suspected"] = 1
         text = "Another amount on this card has used up its limit: a changed amount looks like evasion."
     asked.permits("mastercard.velocity", text, month.sources)
@@ -85,8 +99,6 @@ def _velocity(asked: Asked) -> None:
 def _other_amount_is_full(
     declines: tuple[PastAttempt, ...], amount_minor: int, at: datetime, span: timedelta, limit: int
 ) -> bool:
-    if len(declines) < limit:
-        return False
     counts: dict[tuple[int, str], int] = {}
     for each in declines:
         if each.amount_minor != amount_minor and at - span < each.at <= at:
@@ -101,7 +113,7 @@ def _brazil(asked: Asked) -> None:
         return
     attempt = asked.attempt
     times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
-    month = sum((each.year, each.month) == (asked.at.year, asked.at.month) for each in times)
+    month = in_month(times, asked.at)
     asked.counters["mastercard.brazil_month"] = month
     if month >= rule.number("free_retries"):
         asked.fee = _excess_fee(asked)

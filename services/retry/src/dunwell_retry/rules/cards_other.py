@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from dunwell_retry.rules.findings import Asked, fee_of
 from dunwell_retry.rules.model import Fee, Initiator
-from dunwell_retry.rules.past import window
+from dunwell_retry.rules.past import in_month, window
 
 _BRAZILIAN = frozenset(("elo", "hipercard"))
 
@@ -21,18 +21,18 @@ def other_cards(asked: Asked) -> None:
         return
     times = asked.account.times
     name = asked.attempt.instrument.network
-    found = window(times, asked.at, timedelta(hours=day.number("window_hours")), day.number("limit"))
-    asked.counters[f"{name}.declines_24h"] = found.count
-    if found.free_at:
-        text = f"{found.count} declines of this card in 24 hours."
-        asked.deny("cards.default_24h", text, found.free_at, day.sources)
-    found = window(times, asked.at, timedelta(days=month.number("window_days")), month.number("limit"))
-    asked.counters[f"{name}.declines_30d"] = found.count
-    if found.free_at:
-        text = f"{found.count} declines of this card in 30 days; {month.number('limit')} is the careful default."
-        asked.deny("cards.default_30d", text, found.free_at, month.sources)
+    count, free_at = window(times, asked.at, day.hours("window_hours"), day.number("limit"))
+    asked.counters[f"{name}.declines_24h"] = count
+    if free_at:
+        text = f"{count} declines of this card in 24 hours."
+        asked.deny("cards.default_24h", text, free_at, day.sources)
+    count, free_at = window(times, asked.at, month.days("window_days"), month.number("limit"))
+    asked.counters[f"{name}.declines_30d"] = count
+    if free_at:
+        text = f"{count} declines of this card in 30 days; {month.number('limit')} is the careful default."
+        asked.deny("cards.default_30d", text, free_at, month.sources)
     elif asked.passed[0] == "general.permitted":
-        text = f"{found.count} of {month.number('limit')} declines of this card in 30 days."
+        text = f"{count} of {month.number('limit')} declines of this card in 30 days."
         asked.permits("cards.default_30d", text, month.sources)
 
 
@@ -58,9 +58,9 @@ def _elo(asked: Asked) -> None:
         return
     attempt, free = asked.attempt, rule.number("free_retries")
     times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
-    found = window(times, asked.at, timedelta(days=rule.number("window_days")), free)
-    asked.counters["elo.retries_30d"] = found.count
-    if found.free_at:
+    count, free_at = window(times, asked.at, rule.days("window_days"), free)
+    asked.counters["elo.retries_30d"] = count
+    if free_at:
         asked.fee = fee_of(rule, "16th and later retry in 30 days")
 
 
@@ -68,7 +68,7 @@ def _hipercard(asked: Asked) -> None:
     rule = asked.find("hipercard.fee")
     if rule is None:
         return
-    month = sum((each.year, each.month) == (asked.at.year, asked.at.month) for each in asked.account.times)
+    month = in_month(asked.account.times, asked.at)
     asked.counters["hipercard.declines_month"] = month
     if month >= rule.number("free_declines"):
         asked.fee = fee_of(rule, "9th and later decline of a month")

@@ -6,12 +6,13 @@ Owns: Visa's rules. Refuses: other schemes'.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from dunwell_retry.rules.findings import Asked, fee_of
-from dunwell_retry.rules.model import Fee, PastAttempt
+from dunwell_retry.rules.model import Fee, Initiator, PastAttempt
 from dunwell_retry.rules.past import Refusal, window
 from dunwell_retry.rules.rulebook import Rule
+
+_COUNTERS = {each: f"visa.reattempts_30d.{each.value}" for each in Initiator}
 
 
 def visa(asked: Asked) -> None:
@@ -20,8 +21,15 @@ def visa(asked: Asked) -> None:
     if account.visa_seen < len(account.refusals):
         account.visa_never = (*account.visa_never, *_never(asked, account.visa_seen))
         account.visa_seen = len(account.refusals)
+    if account.visa_never:
+        _refused_for_good(asked)
+    _cap(asked)
+
+
+def _refused_for_good(asked: Asked) -> None:
+    """Category 1: a token that is dead, a payment that the payer stopped, a card that never passes."""
     deactivated: list[tuple[PastAttempt, Rule]] = []
-    for refusal, row in account.visa_never:
+    for refusal, row in asked.account.visa_never:
         if row.text("scope") == "token":
             deactivated.append((refusal.past, row))
         elif row.values.get("stop"):
@@ -31,7 +39,6 @@ def visa(asked: Asked) -> None:
             asked.deny("visa.cat1", text, None, row.sources, _excess_fee(asked))
     if deactivated:
         _token(asked, deactivated)
-    _cap(asked)
 
 
 def _never(asked: Asked, seen: int) -> Iterator[tuple[Refusal, Rule]]:
@@ -86,13 +93,13 @@ def _cap(asked: Asked) -> None:
         return
     attempt, limit = asked.attempt, rule.number("limit")
     times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
-    found = window(times, asked.at, timedelta(days=rule.number("window_days")), limit)
-    asked.counters[f"visa.reattempts_30d.{attempt.initiator.value}"] = found.count
-    if found.free_at:
-        text = f"{found.count} reattempts of this amount in 30 days; Visa allows {limit}."
-        asked.deny("visa.cap", text, found.free_at, rule.sources, _excess_fee(asked))
+    count, free_at = window(times, asked.at, rule.days("window_days"), limit)
+    asked.counters[_COUNTERS[attempt.initiator]] = count
+    if free_at:
+        text = f"{count} reattempts of this amount in 30 days; Visa allows {limit}."
+        asked.deny("visa.cap", text, free_at, rule.sources, _excess_fee(asked))
     elif asked.passed[0] == "general.permitted":
-        text = f"{found.count} of {limit} reattempts of this amount in 30 days."
+        text = f"{count} of {limit} reattempts of this amount in 30 days."
         asked.permits("visa.cap", text, rule.sources)
 
 

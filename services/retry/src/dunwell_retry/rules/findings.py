@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from dunwell_retry.rules.model import Attempt, Fee, PastAttempt, Verdict
 from dunwell_retry.rules.past import Account
-from dunwell_retry.rules.rulebook import Rule, RuleData
+from dunwell_retry.rules.rulebook import InForce, Rule, RuleData
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Asked:
         entries: The whole tidy history.
         account: The part that concerns the instrument.
         approved: Those of all entries that were approved.
+        in_force: What the rule book has found for the date already.
     """
 
     attempt: Attempt
@@ -44,6 +45,7 @@ class Asked:
     entries: tuple[PastAttempt, ...]
     account: Account
     approved: tuple[PastAttempt, ...]
+    in_force: InForce
     findings: list[Finding] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     fee: Fee | None = None
@@ -51,7 +53,8 @@ class Asked:
 
     def find(self, rule: str, region: str | None = None) -> Rule | None:
         """Return a rule in force now."""
-        return self.data.find(rule, self.on, region)
+        key = (rule, region)
+        return self.in_force[key] if key in self.in_force else self.data.find(rule, self.on, region)
 
     def deny(
         self,
@@ -84,7 +87,7 @@ def worst(findings: Sequence[Finding]) -> Finding | None:
 
 def verdict(asked: Asked) -> Verdict:
     """Return the verdict at the asked instant."""
-    finding = worst(asked.findings)
+    finding = worst(asked.findings) if asked.findings else None
     if finding is None:
         rule, reason, sources = asked.passed
         return Verdict(True, rule, reason, None, asked.fee, asked.counters, sources)

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 
 from dunwell_retry.rules import bank_debit, cards_mastercard, cards_other, cards_visa, general, upi
 from dunwell_retry.rules.findings import Asked, verdict
-from dunwell_retry.rules.model import Attempt, Instrument, PastAttempt, Verdict
-from dunwell_retry.rules.past import Account, account_of, check_attempt, check_past, followed, tidy
+from dunwell_retry.rules.model import NO_CAPS, Attempt, PastAttempt, Verdict
+from dunwell_retry.rules.past import Account, account_of, check_attempt, check_instant, check_past, followed, tidy
 from dunwell_retry.rules.rulebook import RuleData, default
 
 Family = Callable[[Asked], None]
@@ -30,8 +30,6 @@ _CARD_NETWORKS: dict[str, tuple[Family, ...]] = {
 }
 _OTHER_CARDS: tuple[Family, ...] = (cards_other.other_cards, cards_other.brazil, cards_other.india)
 _KINDS: dict[str, tuple[Family, ...]] = {"bank_debit": (bank_debit.bank_debit,), "upi": (upi.upi,)}
-_BEFORE: tuple[Family, ...] = (general.blocks, general.invoice)
-_AFTER: tuple[Family, ...] = (general.unknown_codes, general.high_cost_loans, general.tenant_caps)
 # Each step moves at least to the end of another rule's wait; real cases need one or two.
 _STEPS_MAX = 16
 
@@ -41,9 +39,12 @@ class Gate:
 
     def __init__(self, history: Sequence[PastAttempt], data: RuleData | None = None) -> None:
         self._entries = tidy(history)
-        self._approved = tuple(entry for entry in self._entries if entry.approved)
+        self._approved = tuple([entry for entry in self._entries if entry.approved])
+        self._paid = frozenset([entry.invoice_id for entry in self._approved])
         self._data = data or default()
-        self._accounts: dict[tuple[Instrument, str], Account] = {}
+        # One or two, so that a look along the list is faster than hashing an instrument.
+        self._accounts: list[Account] = []
+        self._checked: Attempt | None = None
 
     def after(self, past: PastAttempt) -> Gate:
         """Return the gate over the history and one more attempt; a later one costs no second look at all the others."""
@@ -52,14 +53,28 @@ class Gate:
             return Gate((*self._entries, past), self._data)
         following = Gate.__new__(Gate)
         following._entries, following._data = (*self._entries, past), self._data
-        following._approved = (*self._approved, past) if past.approved else self._approved
-        following._accounts = {key: followed(account, past, *key) for key, account in self._accounts.items()}
+        following._approved, following._paid = self._approved, self._paid
+        if past.approved:
+            following._approved, following._paid = (*self._approved, past), self._paid | {past.invoice_id}
+        following._accounts = [followed(account, past) for account in self._accounts]
+        following._checked = self._checked
         return following
 
     def allow(self, attempt: Attempt) -> Verdict:
         """Return the verdict on an attempt; RuleInputInvalid naming the field that cannot be judged."""
-        check_attempt(attempt)
-        at = attempt.at.astimezone(UTC)
+        return self.allow_at(attempt, attempt.at)
+
+    def allow_at(self, attempt: Attempt, at: datetime) -> Verdict:
+        """Return the verdict on an attempt as if it were sent at another instant, aware; errors as of `allow`.
+
+        A planner asks about one charge at a hundred instants: it need not be made and checked anew for each.
+        """
+        if attempt is not self._checked:
+            check_attempt(attempt)
+            self._checked = attempt
+        if at.tzinfo is not UTC:
+            check_instant(at, "attempt.at")
+            at = at.astimezone(UTC)
         now = self._at(attempt, at)
         if now.permit or now.not_before is None:
             return now
@@ -81,30 +96,41 @@ class Gate:
         return replace(now, not_before=utc) if utc != now.not_before else now
 
     def _at(self, attempt: Attempt, at: datetime) -> Verdict:
-        asked = Asked(attempt, at, at.date(), self._data, self._entries, self._account(attempt), self._approved)
-        for family in _BEFORE:
-            family(asked)
+        """Return the verdict at an instant. A rule of no network is left out where it has nothing to look at."""
+        account, on = self._account(attempt), at.date()
+        asked = Asked(
+            attempt, at, on, self._data, self._entries, account, self._approved, self._data.in_force(on)
+        )  # fmt: skip
+        if attempt.blocks:
+            general.blocks(asked)
+        if attempt.invoice_id in self._paid:
+            general.invoice(asked)
         for family in _families(attempt):
             family(asked)
-        general.hard_declines(asked)
-        for family in _AFTER:
-            family(asked)
+        if account.hard:
+            general.hard_declines(asked)
+        if account.unknown:
+            general.unknown_codes(asked)
+        if attempt.high_cost_loan:
+            general.high_cost_loans(asked)
+        if attempt.caps is not NO_CAPS:
+            general.tenant_caps(asked)
         return verdict(asked)
 
     def _account(self, attempt: Attempt) -> Account:
-        key = (attempt.instrument, attempt.gateway)
-        found = self._accounts.get(key)
-        if found is None:
-            found = self._accounts[key] = account_of(self._entries, attempt.instrument, attempt.gateway)
+        instrument, gateway = attempt.instrument, attempt.gateway
+        for account in self._accounts:
+            if (account.instrument is instrument or account.instrument == instrument) and account.gateway == gateway:
+                return account
+        found = account_of(self._entries, instrument, gateway)
+        self._accounts.append(found)
         return found
 
 
 def _families(attempt: Attempt) -> tuple[Family, ...]:
-    kind, network = attempt.instrument.kind, attempt.instrument.network
-    if kind in _KINDS:
-        return _KINDS[kind]
+    instrument = attempt.instrument
     # A wallet is judged by the card network behind it.
-    return _CARD_NETWORKS.get(network, _OTHER_CARDS)
+    return _KINDS.get(instrument.kind) or _CARD_NETWORKS.get(instrument.network, _OTHER_CARDS)
 
 
 def allow(attempt: Attempt, history: Sequence[PastAttempt], *, data: RuleData | None = None) -> Verdict:

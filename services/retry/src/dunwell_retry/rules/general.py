@@ -149,10 +149,10 @@ def _per_30_days(asked: Asked, limit: int, source: tuple[str, ...]) -> None:
     for each in asked.account.entries:
         firsts.setdefault(each.invoice_id, each.at)
     again = [each.at for each in asked.account.entries if each.at != firsts[each.invoice_id]]
-    found = window(again, asked.at, _MONTH, max(1, limit))
-    asked.counters["tenant.per_30_days"] = found.count
+    count, free_at = window(again, asked.at, _MONTH, max(1, limit))
+    asked.counters["tenant.per_30_days"] = count
     if limit == 0:
         asked.deny("tenant.per_30_days", "The tenant allows no reattempts.", None, source)
-    elif found.free_at:
-        text = f"{found.count} attempts in 30 days."
-        asked.deny("tenant.per_30_days", text, found.free_at, source)
+    elif free_at:
+        text = f"{count} attempts in 30 days."
+        asked.deny("tenant.per_30_days", text, free_at, source)

@@ -22,6 +22,7 @@ def _edges() -> tuple[date, ...]:
     return tuple(sorted({edge for row in rows for edge in (row.effective_from, row.effective_to) if edge is not None}))
 
 
+@lru_cache(maxsize=4096)  # the days of ten years; a replay asks for the same ones with every refusal
 def since(on: date) -> date:
     """Return the first day from which on the taxonomy has said the same as on a date."""
     edges = _edges()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from dunwell_retry.rules.values import quick
+
 
 class Initiator(StrEnum):
     """Who starts a charge: the merchant off-session, or the payer on-session."""
@@ -28,6 +30,7 @@ class Origin(StrEnum):
     OPERATOR = "operator"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """A card, bank-debit mandate or UPI mandate.
@@ -68,6 +71,10 @@ class TenantCaps:
     min_gap_hours: int | None = None
 
 
+NO_CAPS = TenantCaps()
+
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """The charge somebody wants to send.
@@ -94,9 +101,19 @@ class Attempt:
     first_presented_at: datetime | None = None
     high_cost_loan: bool = False
     blocks: tuple[Block, ...] = ()
-    caps: TenantCaps = TenantCaps()
+    caps: TenantCaps = NO_CAPS
 
 
+def asked_at(attempt: Attempt, at: datetime) -> Attempt:
+    """Return the same attempt at another instant; `dataclasses.replace` takes four times as long."""
+    return Attempt(
+        at, attempt.invoice_id, attempt.amount_minor, attempt.currency, attempt.initiator, attempt.gateway,
+        attempt.instrument, attempt.merchant_country, attempt.authorization, attempt.notified_at,
+        attempt.first_presented_at, attempt.high_cost_loan, attempt.blocks, attempt.caps,
+    )  # fmt: skip
+
+
+@quick
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
     """One charge that was sent, by anybody, and what came back."""
@@ -126,6 +143,7 @@ class Fee:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The gate's answer.

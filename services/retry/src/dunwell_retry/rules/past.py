@@ -20,7 +20,14 @@ from dunwell_retry.rules.meaning import meaning, since
 from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt
 from dunwell_retry.rules.rulebook import Rule
 
-_KINDS = frozenset(("card", "bank_debit", "upi", "wallet"))
+_CARDS = frozenset(
+    ("visa", "mastercard", "amex", "discover", "diners", "jcb", "unionpay", "maestro", "elo", "hipercard", "rupay")
+)
+_DEBITS = frozenset(("ach", "sepa", "bacs", "pad", "becs", "becs_nz", "autogiro"))
+_UPI = frozenset(("upi",))
+# What no instrument of a kind runs on: asked about one, the rules of the other would be silent. A network that is
+# in no list is judged by the careful defaults.
+_NOT_OF_KIND = {"card": _DEBITS | _UPI, "wallet": _DEBITS | _UPI, "bank_debit": _CARDS | _UPI, "upi": _CARDS | _DEBITS}
 
 
 class RuleInputInvalid(Invalid):
@@ -36,14 +43,24 @@ class RuleInputInvalid(Invalid):
 
 def check_attempt(attempt: Attempt) -> None:
     """Return when the attempt can be judged; RuleInputInvalid naming the field otherwise."""
-    _check_money(attempt.amount_minor, attempt.currency, "attempt.")
-    _check_instant(attempt.at, "attempt.at")
-    if attempt.notified_at is not None:
-        _check_instant(attempt.notified_at, "attempt.notified_at")
-    if attempt.first_presented_at is not None:
-        _check_instant(attempt.first_presented_at, "attempt.first_presented_at")
-    if attempt.instrument.kind not in _KINDS:
-        raise RuleInputInvalid("attempt.instrument.kind", f"{attempt.instrument.kind!r} is none of {sorted(_KINDS)}")
+    if type(attempt.amount_minor) is not int or attempt.amount_minor <= 0 or attempt.currency not in EXPONENTS:
+        _check_money(attempt.amount_minor, attempt.currency, "attempt.")
+    # An instant in UTC is right; only others are looked at.
+    if attempt.at.tzinfo is not UTC:
+        check_instant(attempt.at, "attempt.at")
+    told, first = attempt.notified_at, attempt.first_presented_at
+    if told is not None and told.tzinfo is not UTC:
+        check_instant(told, "attempt.notified_at")
+    if first is not None and first.tzinfo is not UTC:
+        check_instant(first, "attempt.first_presented_at")
+    instrument = attempt.instrument
+    others = _NOT_OF_KIND.get(instrument.kind)
+    if others is None:
+        raise RuleInputInvalid("attempt.instrument.kind", f"{instrument.kind!r} is none of {sorted(_NOT_OF_KIND)}")
+    if instrument.network in others:
+        raise RuleInputInvalid(
+            "attempt.instrument.network", f"{instrument.network!r} is no network of a {instrument.kind!r}"
+        )
 
 
 def _check_money(amount_minor: int, currency: str, prefix: str) -> None:
@@ -53,16 +70,29 @@ def _check_money(amount_minor: int, currency: str, prefix: str) -> None:
         raise RuleInputInvalid(f"{prefix}currency", f"{currency!r} is not an ISO 4217 code")
 
 
-def _check_instant(at: datetime, name: str) -> None:
+def check_instant(at: datetime, name: str) -> None:
+    """Return when an instant is aware; RuleInputInvalid naming the field otherwise."""
     if at.tzinfo is None or at.utcoffset() is None:
         raise RuleInputInvalid(name, "has no time zone")
 
 
+def in_month(times: Sequence[datetime], at: datetime) -> int:
+    """Return how many instants fall into the calendar month of another, by UTC however each is written."""
+    month = at.astimezone(UTC)
+    return sum(
+        (each.year, each.month) == (month.year, month.month) for each in (time.astimezone(UTC) for time in times)
+    )
+
+
 def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
     """Return the history oldest first, each attempt once; RuleInputInvalid naming the entry that cannot be."""
+    before, strict = None, True
     for index, past in enumerate(history):
         check_past(past, index)
-    if len(history) < 2:
+        strict = strict and (before is None or before < past.at)
+        before = past.at
+    if strict:
+        # As it nearly always comes: in the order of time, and no two at once.
         return tuple(history)
     ordered = sorted(history, key=_instant_of)
     if all(one.at != two.at for one, two in pairwise(ordered)):
@@ -77,7 +107,7 @@ def check_past(past: PastAttempt, index: int) -> None:
     if type(past.amount_minor) is not int or past.amount_minor <= 0 or past.currency not in EXPONENTS:
         _check_money(past.amount_minor, past.currency, f"history[{index}].")
     if past.at.tzinfo is not UTC:
-        _check_instant(past.at, f"history[{index}].at")
+        check_instant(past.at, f"history[{index}].at")
 
 
 def _instant_of(past: PastAttempt) -> datetime:
@@ -127,8 +157,13 @@ class Account:
         unknown: Refusals since the last approval whose codes nobody knows.
         visa_never: Category 1 refusals with their rule, as far as Visa's rules have looked.
         visa_seen: How many of the refusals they have looked at.
+        advised: Refusals with a Mastercard advice that means something, its rule and until when it asks to wait;
+            None where it does not speak of time. As far as Mastercard's rules have looked.
+        advised_seen: How many of the refusals they have looked at.
     """
 
+    instrument: Instrument
+    gateway: str
     entries: tuple[PastAttempt, ...]
     refusals: tuple[Refusal, ...]
     times: tuple[datetime, ...]
@@ -137,6 +172,8 @@ class Account:
     unknown: tuple[PastAttempt, ...]
     visa_never: tuple[tuple[Refusal, Rule], ...] = ()
     visa_seen: int = 0
+    advised: tuple[tuple[Refusal, Rule, datetime | None], ...] = ()
+    advised_seen: int = 0
     _runs: dict[tuple[int, str, Initiator], _Run] = field(default_factory=dict)
     _amounts: dict[tuple[int, str], tuple[datetime, ...]] = field(default_factory=dict)
     _decline_times: tuple[datetime, ...] | None = None
@@ -197,36 +234,43 @@ def _since_approval(entries: Sequence[PastAttempt]) -> list[PastAttempt]:
 
 def account_of(entries: tuple[PastAttempt, ...], instrument: Instrument, gateway: str) -> Account:
     """Return the part of a tidy history that concerns an instrument."""
-    mine = tuple(each for each in entries if concerns(instrument, each))
-    refusals = tuple(_refusal(each, gateway, instrument) for each in _since_approval(mine))
+    mine = tuple([each for each in entries if concerns(instrument, each)])
+    refusals = tuple([_refusal(each, gateway, instrument) for each in _since_approval(mine)])
     return Account(
+        instrument=instrument,
+        gateway=gateway,
         entries=mine,
         refusals=refusals,
-        times=tuple(each.past.at for each in refusals),
-        declines=tuple(each for each in mine if not each.approved),
-        hard=tuple((each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard),
-        unknown=tuple(each.past for each in refusals if not each.meaning.rows),
+        times=tuple([each.past.at for each in refusals]),
+        declines=tuple([each for each in mine if not each.approved]),
+        hard=tuple([(each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard]),
+        unknown=tuple([each.past for each in refusals if not each.meaning.rows]),
     )
 
 
-def followed(account: Account, past: PastAttempt, instrument: Instrument, gateway: str) -> Account:
+def followed(account: Account, past: PastAttempt) -> Account:
     """Return an account after one more attempt, later than all it holds: what `account_of` would make of all."""
+    instrument, gateway = account.instrument, account.gateway
     if not concerns(instrument, past):
         return account
     entries = (*account.entries, past)
     if past.approved:
-        return Account(entries, (), (), account.declines, (), ())
+        return Account(instrument, gateway, entries, (), (), account.declines, (), ())
     refusal = _refusal(past, gateway, instrument)
     told = refusal.meaning
     following = Account(
+        instrument,
+        gateway,
         entries,
         (*account.refusals, refusal),
         (*account.times, past.at),
         (*account.declines, past),
-        (*account.hard, *((refusal, row) for row in told.rows if row.hard)) if told.hard else account.hard,
+        (*account.hard, *[(refusal, row) for row in told.rows if row.hard]) if told.hard else account.hard,
         account.unknown if told.rows else (*account.unknown, past),
         account.visa_never,
         account.visa_seen,
+        account.advised,
+        account.advised_seen,
     )
     following.remember(account, past)
     return following
@@ -238,16 +282,8 @@ def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal
     return Refusal(past, meaning(*codes, gateway, instrument.network, since(on), instrument.country), on)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How many instants lie in a rolling window, and when room is free again."""
-
-    count: int
-    free_at: datetime | None
-
-
-def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> Window:
-    """Count instants in (at - span, at]; `free_at` is when fewer than `limit` are left, None while there is room.
+def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> tuple[int, datetime | None]:
+    """Return how many instants lie in (at - span, at], and when fewer than `limit` are left, None while there is room.
 
     Args:
         times: Ascending.
@@ -255,5 +291,5 @@ def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int)
     upper = bisect_right(times, at)
     count = upper - bisect_right(times, at - span, 0, upper)
     if count < limit:
-        return Window(count, None)
-    return Window(count, times[upper - limit] + span)
+        return count, None
+    return count, times[upper - limit] + span

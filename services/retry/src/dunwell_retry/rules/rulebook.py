@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -28,6 +28,7 @@ class Rule:
     values: Mapping[str, Any]
     sources: tuple[str, ...]
     grade: str
+    _spans: dict[str, timedelta] = field(default_factory=dict, compare=False, repr=False)
 
     def holds(self, on: date) -> bool:
         """Return whether the rule is in force on a date: first day inclusive, last exclusive."""
@@ -39,9 +40,20 @@ class Rule:
         """Return one of the row's integers."""
         return int(self.values[name])
 
+    def days(self, name: str) -> timedelta:
+        """Return one of the row's integers as a span of days, made once."""
+        return self._spans.get(name) or self._spans.setdefault(name, timedelta(days=self.number(name)))
+
+    def hours(self, name: str) -> timedelta:
+        """Return one of the row's integers as a span of hours, made once."""
+        return self._spans.get(name) or self._spans.setdefault(name, timedelta(hours=self.number(name)))
+
     def text(self, name: str) -> str:
         """Return one of the row's texts, empty if it has none."""
         return str(self.values.get(name) or "")
+
+
+InForce = dict[tuple[str, str | None], Rule | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +79,29 @@ class RuleData:
     debits: Mapping[str, tuple[Rule, ...]]
     lifted: Mapping[tuple[str, str], Rule]
     blocks: Mapping[str, Rule]
-    _found: dict[tuple[str, date, str | None], Rule | None] = field(default_factory=dict, compare=False, repr=False)
+    _found: dict[date, InForce] = field(default_factory=dict, compare=False, repr=False)
+
+    def in_force(self, on: date) -> InForce:
+        """Return what was found so far for a date, (rule, region) -> row; `find` fills it."""
+        found = self._found.get(on)
+        if found is None:
+            found = self._found[on] = {}
+        return found
 
     def find(self, rule: str, on: date, region: str | None = None) -> Rule | None:
         """Return the row in force; one of the region wins over a general one, None when there is none."""
-        key = (rule, on, region)
-        if key not in self._found:
+        found, key = self.in_force(on), (rule, region)
+        if key not in found:
             held = [row for row in self.rules[rule] if row.holds(on) and row.region in (None, region)]
-            self._found[key] = min(held, key=lambda row: row.region is None, default=None)
-        return self._found[key]
+            found[key] = min(held, key=lambda row: row.region is None, default=None)
+        return found[key]
 
     def visa_category(self, code: str, on: date) -> Rule | None:
         """Return the category row of a Visa code on a date; None = category 4."""
-        return next((row for row in self.visa.get(code, ()) if row.holds(on)), None)
+        for row in self.visa.get(code, ()):
+            if row.holds(on):
+                return row
+        return None
 
     def debit(self, scheme: str, on: date) -> Rule:
         """Return the rules of a bank-debit scheme; an unknown scheme gets the careful default."""

@@ -1,7 +1,7 @@
 """One policy over one world.
 
-Owns: the life of every invoice under a policy, and what it came to. Decisions are made as `planning.plan` makes them, and asked
-again at the gate when a charge is sent, as in production. Refuses: comparisons; see `compare`.
+Owns: the life of every invoice under a policy, and what it came to. Decisions are made as `planning.plan` makes
+them, and asked again at the gate when a charge is sent, as in production. Refuses: comparisons; see `compare`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Values that are made by the thousand: frozen like any other, filled in a fraction of the time.
 
-Owns: the faster constructor of a frozen dataclass, and what such a value remembers of itself. Refuses: to change what such a value is, compares or prints.
+Owns: the faster constructor of a frozen dataclass, and what such a value remembers of itself. Refuses: to change
+what such a value is, compares or prints.
 """
 
 from __future__ import annotations

@@ -54,13 +54,15 @@ def demo(
     Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks.
     """
     # Loaded here: what starts services and migrates takes longer to load than most commands to run.
+    import uvloop
+
     from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
     from dunwell_cli.demo.show import summary
     from dunwell_stack import StackUnavailable
 
     options = DemoOptions(data_dir=(VAR / "demo").resolve(), seed=seed, invoices=invoices, days=days, policy=policy)
     try:
-        result = asyncio.run(run_demo(options, live=console.is_terminal and not as_json))
+        result = uvloop.run(run_demo(options, live=console.is_terminal and not as_json))
     except (DunwellError, StackUnavailable) as error:
         fail(f"{error}; logs are in {options.data_dir / 'logs'}")
     except KeyboardInterrupt:

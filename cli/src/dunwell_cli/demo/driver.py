@@ -6,6 +6,7 @@ that what is due in the same slot happens in one step and a campaign of months t
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -72,8 +73,10 @@ class Driver:
             await self._quiet.wait(lapse.now)
 
     async def _next(self, now: datetime) -> datetime | None:
-        world = (await self._http.get(f"{self._sandbox_url}/_sandbox/next")).json()["at"]
-        timer = await self._quiet.next_due(now)
+        answer, timer = await asyncio.gather(
+            self._http.get(f"{self._sandbox_url}/_sandbox/next"), self._quiet.next_due(now)
+        )
+        world = answer.json()["at"]
         known = [self._on_grid(timer)] if timer is not None else []
         known += [self._on_grid(datetime.fromisoformat(world))] if world else []
         return max(min(known), now + timedelta(seconds=1)) if known else None

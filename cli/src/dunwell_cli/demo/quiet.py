@@ -23,17 +23,20 @@ from dunwell_kit.errors import Unavailable
 # This slot and the one before: a time-lapse is over long before the rows of a third, three hours older, are looked for.
 _SLOT = "((extract(epoch FROM now())::bigint / 10800 + {}) % 8)"
 _RECENT = f"o.slot IN ({_SLOT.format(8)}, {_SLOT.format(7)})"
-# Whoever has work is asked no further: he is asked again and again, by two indexes only.
-_BUSY = f"""
-SELECT w.work, CASE WHEN w.work = 0 THEN EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
-     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT} AND o.xid >= pg_snapshot_xmax(c.lo))
-     OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT}
-       AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo))))) ELSE true END AS unsent,
-  (SELECT coalesce(sum(next_offset), 0) FROM cursors)::bigint AS consumed,
-  (SELECT coalesce(max(id), 0) FROM effects) AS effects
-FROM (SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
+# Sequences move with every row that is added, by whoever: they tell that somebody did something since.
+_WORK = """
+SELECT (SELECT count(*) FROM timers WHERE state IN ('pending', 'leased') AND due_at <= $1)
      + (SELECT count(*) FROM effects WHERE state IN ('pending', 'leased') AND not_before <= $1)
-     + {{unread}} AS work) w"""  # noqa: S608 - constants of this file
+     + {unread} AS work,
+  (SELECT coalesce(sum(next_offset), 0) FROM cursors)::bigint AS consumed,
+  (SELECT last_value FROM outbox_id_seq) + (SELECT last_value FROM timers_id_seq)
+     + (SELECT last_value FROM effects_id_seq) AS added"""
+# Opens every partition of the outbox, so it is asked only of those who have no work left.
+_UNSENT = f"""
+SELECT EXISTS (SELECT 1 FROM outbox_cursor c WHERE hi IS NOT NULL
+  OR EXISTS (SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT} AND o.xid >= pg_snapshot_xmax(c.lo))
+  OR EXISTS (SELECT 1 FROM pg_snapshot_xip(c.lo) AS late(xid) CROSS JOIN LATERAL (
+    SELECT 1 FROM outbox o WHERE o.shard = c.shard AND {_RECENT} AND o.xid = late.xid OFFSET 0) o))"""  # noqa: S608 - constants of this file
 # Ingest alone has something to read that neither Kafka nor a timer knows of.
 _UNREAD = {"ingest": "(SELECT count(*) FROM deliveries WHERE state = 'new')"}
 _NEXT_DUE = """
@@ -47,13 +50,11 @@ LOOK_EVERY_SECONDS = 0.012
 
 @dataclass(slots=True)
 class _Look:
-    """What one look found so far."""
+    """What one look found so far: by service, what it has consumed and added."""
 
     now: datetime
     services: tuple[str, ...]
-    consumed: dict[str, int] = field(default_factory=dict)
-    effects: dict[str, int] = field(default_factory=dict)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    print: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 # Says what is busy, or nothing.
@@ -73,7 +74,7 @@ class Quiet:
         # Longer than any lease, so that a killed process is waited for and a stuck one is not.
         self.seconds = 60.0
         self._probes: list[Probe] = []
-        self._statements = {service: _BUSY.format(unread=_UNREAD.get(service, "0")) for service in services}
+        self._works = {service: _WORK.format(unread=_UNREAD.get(service, "0")) for service in services}
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._all_partitions: list[TopicPartition] = []
 
@@ -86,8 +87,8 @@ class Quiet:
             read = [t for t in topics().values() if service in t.consumers]
             self._partitions[service] = [TopicPartition(t.name, p) for t in read for p in range(t.partitions_local)]
         self._all_partitions = sorted({tp for tps in self._partitions.values() for tp in tps})
-        # At first in the order in which work moves on; Kafka is compared with what the stores say.
-        self._probes = [self._gateway, *(partial(self._store, service) for service in self._acting), self._topics]
+        # At first in the order in which work moves on.
+        self._probes = [self._gateway, *(partial(self._store, service) for service in self._acting)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -104,36 +105,16 @@ class Quiet:
         """
         services = self._services if listeners else self._acting
         loop = asyncio.get_running_loop()
-        end, before = loop.time() + self.seconds, None
+        end = loop.time() + self.seconds
         while True:
-            # Once nobody was busy, nobody is expected to be.
-            busy, print_ = await self._look(_Look(now, services), at_once=before is not None)
-            if not busy and print_ == before:
-                return
+            look = _Look(now, services)
+            busy = await self._first_busy(look) or await self._behind(look)
             # What moved from one store to another during a look is in the other by now: the second look is at once.
-            again, before = not busy and before is None, print_ if not busy else None
-            if again:
-                continue
+            if not busy and await self._stands(look):
+                return
             if loop.time() > end:
                 raise Unavailable(f"after {self.seconds:g} s the pipeline is still busy: {busy or 'changing'}")
             await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-    async def _look(self, look: _Look, at_once: bool) -> tuple[str, tuple[int, ...]]:
-        """Return what is busy, or nothing and a print of how far everybody is.
-
-        Args:
-            at_once: Ask everybody side by side, where nobody is expected to be busy; else one after the other, so
-                that while one is busy nobody else need be asked.
-        """
-        if at_once:
-            answers = await asyncio.gather(*(probe(look) for probe in self._probes))
-            busy = next(filter(None, answers), "")
-        else:
-            busy = await self._first_busy(look)
-        busy = busy or await self._behind(look)
-        if busy:
-            return busy, ()
-        return "", (sum(look.ends.values()), *(look.effects[service] for service in look.services))
 
     async def _first_busy(self, look: _Look) -> str:
         for probe in self._probes:
@@ -143,28 +124,39 @@ class Quiet:
                 return busy
         return ""
 
+    async def _stands(self, first: _Look) -> bool:
+        """Whether nobody did anything since a look that found nobody busy.
+
+        All that was written was sent and consumed then, so without a new row nothing new can be on its way.
+        """
+        again = _Look(first.now, first.services)
+        answers = await asyncio.gather(self._gateway(again), *(self._work(each, again) for each in first.services))
+        return not any(answers) and again.print == first.print
+
     async def _gateway(self, look: _Look) -> str:
         pending = (await self._http.get(f"{self._sandbox_url}/_sandbox/pending")).json()["pending"]
         return f"{pending} webhooks or messages on their way" if pending else ""
 
-    async def _store(self, service: str, look: _Look) -> str:
-        row = await self._connections[service].fetchrow(self._statements[service], look.now)
+    async def _work(self, service: str, look: _Look) -> str:
+        row = await self._connections[service].fetchrow(self._works[service], look.now)
         assert row is not None
-        look.consumed[service], look.effects[service] = row["consumed"], row["effects"]
-        if row["work"]:
-            return f"{service}: {row['work']} due or unread"
-        return f"{service}: outbox unsent" if row["unsent"] else ""
+        look.print[service] = row["consumed"], row["added"]
+        return f"{service}: {row['work']} due or unread" if row["work"] else ""
 
-    async def _topics(self, look: _Look) -> str:
-        look.ends = await self._kafka.end_offsets(self._all_partitions)
-        return ""
+    async def _store(self, service: str, look: _Look) -> str:
+        if busy := await self._work(service, look):
+            return busy
+        return f"{service}: outbox unsent" if await self._connections[service].fetchval(_UNSENT) else ""
 
     async def _behind(self, look: _Look) -> str:
         for service in look.services:
             # Those who only listen are no probe of every look.
-            if service not in look.consumed and (busy := await self._store(service, look)):
+            if service not in look.print and (busy := await self._store(service, look)):
                 return busy
-            if look.consumed[service] < sum(look.ends[tp] for tp in self._partitions[service]):
+        ends = await self._kafka.end_offsets(self._all_partitions)
+        for service in look.services:
+            consumed, _ = look.print[service]
+            if consumed < sum(ends[tp] for tp in self._partitions[service]):
                 return f"{service}: behind"
         return ""
 

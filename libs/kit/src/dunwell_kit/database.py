@@ -34,6 +34,7 @@ from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
 from dunwell_kit.pool import Pool
 from dunwell_kit.statements import Written, numbered, written
+from dunwell_kit.waiting import ClockWatch
 
 T = TypeVar("T")
 Row = asyncpg.Record
@@ -116,10 +117,9 @@ class Tx:
     """One unit of work: state by statements, outputs collected and written in a few batches at its end."""
 
     def __init__(self, connection: asyncpg.Connection, database: Database) -> None:
-        self._connection = connection
         self.clock = database.clock
         self.ids = database.ids
-        self._database = database
+        self._database, self._connection = database, connection
         self._events: list[_Emitted] = []
         # With the span that armed or recorded each: it has ended when they are written.
         self._timers: dict[tuple[str, str, str], tuple[TimerSet, str]] = {}
@@ -311,6 +311,7 @@ class Database:
 
     def __init__(self, url: str, *, service: str, clock: Clock, ids: Ids, pool_size: int = 8) -> None:
         self.service, self.clock, self.ids = service, clock, ids
+        self.watch = ClockWatch(clock)
         # Set after each commit that wrote events, effects or timers due by now: their loops look at once
         # instead of polling.
         self.wrote_events = asyncio.Event()

@@ -88,7 +88,7 @@ class Effects:
             metrics.HEARTBEAT.labels("effects").set(monotonic())
             # Fewer than could be claimed: no other was open, and what is recorded since is announced.
             if performed < CLAIM_ROWS:
-                await announced_or_moved(self._database.wrote_effects, self._database.clock, seen, self._poll)
+                await announced_or_moved(self._database.wrote_effects, self._database.watch, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim open effects and perform them side by side; returns how many were claimed."""

@@ -40,7 +40,8 @@ WHERE shard IN (SELECT shard FROM outbox_cursor WHERE lease_until < now() OR own
                 FOR UPDATE SKIP LOCKED)
 RETURNING shard"""
 # Opens the windows of my shards that have something new and reads them, at one snapshot: a window's end is stored
-# with the statement, before anything is sent.
+# with the statement, before anything is sent. Transactions that were open at the window's beginning are looked up one
+# by one: given as a list, the planner may read the whole slot and pick them out (OFFSET keeps it from joining freely).
 _READ = """
 WITH opened AS (
   UPDATE outbox_cursor c SET hi = pg_current_snapshot(), last_id = 0,
@@ -48,7 +49,8 @@ WITH opened AS (
   WHERE owner = CAST(:me AS uuid) AND hi IS NULL AND shard = ANY(CAST(:shards AS smallint[])) AND (:idle OR EXISTS (
     SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid >= pg_snapshot_xmax(c.lo)
     UNION ALL
-    SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo)))))
+    SELECT 1 FROM pg_snapshot_xip(c.lo) AS late(xid) CROSS JOIN LATERAL (
+      SELECT 1 FROM outbox o WHERE o.shard = c.shard AND o.xid = late.xid OFFSET 0) o))
   RETURNING shard, lo, hi, last_id),
 windows AS (
   SELECT shard, lo, hi, last_id FROM opened
@@ -62,7 +64,8 @@ FROM windows c CROSS JOIN LATERAL (
     SELECT * FROM outbox r
     WHERE r.shard = c.shard AND r.xid >= pg_snapshot_xmax(c.lo) AND r.xid < pg_snapshot_xmax(c.hi)
     UNION ALL
-    SELECT * FROM outbox r WHERE r.shard = c.shard AND r.xid = ANY(ARRAY(SELECT pg_snapshot_xip(c.lo)))) w
+    SELECT r.* FROM pg_snapshot_xip(c.lo) AS late(xid) CROSS JOIN LATERAL (
+      SELECT * FROM outbox o WHERE o.shard = c.shard AND o.xid = late.xid OFFSET 0) r) w
   WHERE pg_visible_in_snapshot(w.xid, c.hi) AND w.id > c.last_id
   ORDER BY w.id LIMIT :piece) o
 ORDER BY o.shard, o.id"""

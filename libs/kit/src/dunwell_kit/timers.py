@@ -75,7 +75,7 @@ class Timers:
             metrics.HEARTBEAT.labels("timers").set(monotonic())
             # Fewer than could be claimed: no other was due, and what comes due is announced or seen on the clock.
             if fired < CLAIM_ROWS:
-                await announced_or_moved(self._database.wrote_due_timers, self._database.clock, seen, self._poll)
+                await announced_or_moved(self._database.wrote_due_timers, self._database.watch, seen, self._poll)
 
     async def turn(self) -> int:
         """Claim what is due and fire it; returns how many were claimed."""

@@ -202,16 +202,13 @@ class Reader:
         halves: dict[int, tuple[int, str, Told]] = {}
         links: dict[str, str] = {}
         while ask:
-            names = [reference.removeprefix(prefix).partition(":") for reference in ask]
-            payments = [value for kind, _, value in names if kind == "payment"]
-            invoices = [value for kind, _, value in names if kind == "invoice"]
-            found = await store.links_of(tx, gateway, account.account, payments, invoices)
-            rows = await store.kept(tx, sorted(ask), but=list(halves))
-            links |= found
-            halves |= {row[0]: row for row in rows}
+            found = await store.kept(tx, gateway, account.account, sorted(ask), but=list(halves))
+            links |= found.links
+            halves |= {row[0]: row for row in found.halves}
             asked |= ask
-            more = {f"{prefix}payment:{p}" for p in found} | {f"{prefix}invoice:{i}" for i in found.values() if i}
-            for _, _, half in rows:
+            more = {f"{prefix}payment:{payment}" for payment in found.links}
+            more |= {f"{prefix}invoice:{invoice}" for invoice in found.links.values() if invoice}
+            for _, _, half in found.halves:
                 more |= set(translate.references_text(references(half.observation), gateway, account.account))
             ask = more - asked
         return [halves[row] for row in sorted(halves)], links

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from dunwell_gateways.join import Told
@@ -126,18 +127,39 @@ async def keep(tx: Tx, halves: Sequence[tuple[Stored, Observation, Sequence[str]
     )
 
 
-async def kept(tx: Tx, refs: Sequence[str], but: Sequence[int]) -> list[tuple[int, str, Told]]:
-    """Return (row, delivery, half) of every kept half under any of the references, but for some rows known already."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept under some references: halves as (row, delivery, half), and links from payment to invoice."""
+
+    halves: list[tuple[int, str, Told]]
+    links: dict[str, str]
+
+
+async def kept(tx: Tx, gateway: str, account: str, refs: Sequence[str], but: Sequence[int]) -> Kept:
+    """Return every half under any of the references, but for some rows known already, and the links they name.
+
+    Args:
+        refs: As `translate.references_text` writes them: `gateway|account|kind:id`.
+    """
+    named = [reference.removeprefix(f"{gateway}|{account}|").partition(":") for reference in refs]
     rows = await tx.rows(
-        """SELECT id, delivery_id, event_id, received_at, published, observation::text AS observation FROM observations
+        """SELECT id, delivery_id, event_id, received_at, published, observation::text AS observation,
+             NULL AS payment_id, NULL AS invoice_id FROM observations
            WHERE refs && CAST(:refs AS text[]) AND (NOT published OR received_at > CAST(:since AS timestamptz))
              AND id <> ALL(CAST(:but AS bigint[]))
-           ORDER BY id""",
+           UNION ALL
+           SELECT NULL, NULL, NULL, NULL, NULL, NULL, payment_id, invoice_id FROM payment_links
+           WHERE gateway=:gateway AND account=:account
+             AND (payment_id = ANY(CAST(:payments AS text[])) OR invoice_id = ANY(CAST(:invoices AS text[])))""",
         refs=list(refs),
         but=list(but),
         since=tx.now - PUBLISHED_LOOK_BACK,
+        gateway=gateway,
+        account=account,
+        payments=[value for kind, _, value in named if kind == "payment"],
+        invoices=[value for kind, _, value in named if kind == "invoice"],
     )
-    return [
+    halves = [
         (
             row["id"],
             row["delivery_id"],
@@ -146,7 +168,9 @@ async def kept(tx: Tx, refs: Sequence[str], but: Sequence[int]) -> list[tuple[in
             ),
         )
         for row in rows
+        if row["id"] is not None
     ]
+    return Kept(halves, {row["payment_id"]: row["invoice_id"] for row in rows if row["id"] is None})
 
 
 async def mark_published(tx: Tx, ids: Sequence[int]) -> None:

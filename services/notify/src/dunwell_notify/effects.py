@@ -7,7 +7,7 @@ state again means that an earlier try may have got through, so its outcome is un
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,29 @@ ASK_AGAIN = timedelta(minutes=2)
 # A mail server that is away for now is tried again so soon, and so long that the message still leaves in its hour.
 DEFER = timedelta(minutes=10)
 DEFER_MAX = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    """Nobody knows any more how the payer of a queued message is reached."""
+
+    payer: Payer
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """Why a queued message is not handed over."""
+
+    rule: str
+    text: str
+    evidence: tuple[str, ...] = ()
+
+
+_NOTHING_LEFT = _Why(
+    "notify.settled_before_dispatch", "When the message was to be handed over nothing was left to say."
+)
+_NO_ADDRESS = _Why("notify.no_address", "No address of the payer is known here or at the gateway.")
 
 
 class Messenger:
@@ -70,6 +93,13 @@ class Messenger:
         """Hand one message over, unless the payer has paid in the meantime."""
         notice_id = effect.payload["notice_id"]
         prepared = await self._database.transact(lambda tx: self._prepare(tx, notice_id))
+        if isinstance(prepared, _Forgotten):
+            # He changed something at the gateway after the message was queued, so what was known may be stale.
+            postponed = await self._ask_anew(prepared)
+            if postponed is not None:
+                return postponed
+            prepared = await self._database.transact(lambda tx: self._prepare(tx, notice_id, asked=True))
+        assert not isinstance(prepared, _Forgotten), "whoever was asked for is not forgotten"
         if isinstance(prepared, Done):
             return prepared
         letter, raw, contact, identity = prepared
@@ -87,7 +117,20 @@ class Messenger:
 
         return Done(outcome.state, apply)
 
-    async def _prepare(self, tx: Tx, notice_id: str) -> Done | tuple[Letter, bytes, Contact, str]:
+    async def _ask_anew(self, forgotten: _Forgotten) -> Postponed | None:
+        """Ask the gateway who the payer is now; None when the message need not wait any longer for the answer."""
+        try:
+            contact = await self._contacts.fetch(forgotten.payer)
+        except Unavailable:
+            again = self._database.clock.now() + ASK_AGAIN
+            return Postponed(again) if again - forgotten.due_at < DEFER_MAX else None
+        if contact is not None:
+            await self._database.transact(lambda tx: store.save_contact(tx, forgotten.payer, contact, "gateway"))
+        return None
+
+    async def _prepare(
+        self, tx: Tx, notice_id: str, *, asked: bool = False
+    ) -> Done | _Forgotten | tuple[Letter, bytes, Contact, str]:
         row = await store.notice_for_update(tx, notice_id)
         if row["state"] == "sending":
             lost = Outcome("unknown", "an earlier try ended before its outcome was known")
@@ -98,11 +141,14 @@ class Messenger:
         step = Step(row["step"])
         settled = {c.case_id: await store.settled_by(tx, c) for c in cases}
         open_cases = [c for c in cases if step is Step.RECEIPT or (c.state == "open" and not settled[c.case_id])]
-        payer = cases[0].payer
-        contact = await store.contact_of(tx, payer)
-        if not open_cases or contact is None or not contact.email:
-            evidence = [settled[c.case_id] or c.evidence for c in cases]
-            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, evidence))
+        if not open_cases:
+            why = replace(_NOTHING_LEFT, evidence=tuple(settled[c.case_id] or c.evidence for c in cases))
+            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, why))
+        contact = await store.contact_of(tx, cases[0].payer)
+        if contact is None and not asked:
+            return _Forgotten(cases[0].payer, row["due_at"])
+        if contact is None or not contact.email:
+            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, _NO_ADDRESS))
         lead = replace(
             open_cases[0], deadline_at=min((c.deadline_at for c in open_cases if c.deadline_at), default=None)
         )
@@ -135,13 +181,12 @@ async def _back_in_queue(tx: Tx, notice_id: str, detail: str) -> bool:
     return True
 
 
-async def _suppressed(tx: Tx, row: Any, cases: list[CaseView], evidence: list[str]) -> None:
-    rule = "notify.settled_before_dispatch"
-    await store.set_notice(tx, row["notice_id"], "suppressed", rule=rule)
+async def _suppressed(tx: Tx, row: Any, cases: list[CaseView], why: _Why) -> None:
+    await store.set_notice(tx, row["notice_id"], "suppressed", rule=why.rule)
     ref = translate.notice_ref(row["notice_id"], cases[0].payer, cases, row["step"], row["tone"])
-    why = translate.reason(rule, "When the message was to be handed over nothing was left to say.", *evidence)
+    reason = translate.reason(why.rule, why.text, *why.evidence)
     tx.emit(
-        notice_pb2.NoticeSuppressed(notice=ref, reason=why), key=cases[0].payer_key, correlation_id=cases[0].case_id
+        notice_pb2.NoticeSuppressed(notice=ref, reason=reason), key=cases[0].payer_key, correlation_id=cases[0].case_id
     )
 
 

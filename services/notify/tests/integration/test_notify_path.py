@@ -103,6 +103,55 @@ async def test_a_payment_between_the_decision_and_the_hand_over_still_stops_the_
     assert await notify.suppressed() == [("failed", "notify.settled_before_dispatch", [paid])]
 
 
+async def test_a_payer_who_changed_between_the_decision_and_the_hand_over_is_asked_for_anew(
+    notify: Notify, gateway: Any
+) -> None:
+    gateway.customers["cus_1"] = {"email": "old@payer.example"}
+    await notify.open()
+    await notify.run()
+    await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
+    await notify.timers.turn()
+    assert ("rec_1", "receipt", "queued") in await notify.notices()
+    gateway.customers["cus_1"] = {"email": "new@payer.example"}
+    await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
+    await notify.run()
+    assert ("rec_1", "receipt", "sent") in await notify.notices()
+    assert [recipients for recipients, _ in notify.mailbox.messages] == [["old@payer.example"], ["new@payer.example"]]
+
+
+async def test_a_queued_message_to_a_payer_who_is_gone_says_that_there_is_no_address(
+    notify: Notify, gateway: Any
+) -> None:
+    gateway.customers["cus_1"] = {"email": "old@payer.example"}
+    await notify.open()
+    await notify.effects.turn()
+    await notify.timers.turn()
+    await notify.effects.turn()
+    await notify.timers.turn()
+    assert await notify.notices() == [("rec_1", "failed", "queued")]
+    gateway.customers["cus_1"] = None
+    await notify.tell(payment_pb2.PayerDeleted(origin=notify.origin()))
+    await notify.run()
+    assert notify.mailbox.messages == []
+    assert [(step, rule) for step, rule, _ in await notify.suppressed()] == [("failed", "notify.no_address")]
+
+
+async def test_a_queued_message_waits_for_a_gateway_that_does_not_say_who_the_payer_is_but_not_for_ever(
+    notify: Notify, gateway: Any
+) -> None:
+    gateway.customers["cus_1"] = {"email": "ada@payer.example"}
+    await notify.open()
+    await notify.run()
+    await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
+    await notify.timers.turn()
+    await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
+    gateway.down = True
+    await notify.run()
+    assert ("rec_1", "receipt", "queued") in await notify.notices()
+    await notify.run_until(START + 2 * HOUR)
+    assert ("receipt", "notify.no_address", []) in await notify.suppressed()
+
+
 @pytest.mark.parametrize("ended", [recovery_pb2.RecoveryExhausted, recovery_pb2.RecoveryCanceled])
 async def test_the_end_of_a_case_ends_its_notices_with_the_reason(notify: Notify, ended: Any) -> None:
     await notify.know()

@@ -1,4 +1,4 @@
-"""SQL of what governs retry: tenants' policy documents, the off switch, shadows.
+"""SQL of what governs retry: tenants' policy documents, the off switch, shadows, and the blocks beside them.
 
 Beside `store`, which would grow past its size with it. Owns: these two append-only tables. Refuses: who plans what;
 that is `decide/choice`.
@@ -7,6 +7,7 @@ that is `decide/choice`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -14,10 +15,11 @@ from typing import Any
 
 from dunwell_kit.database import TimerSet, Tx
 from dunwell_kit.errors import Conflict, Invalid, NotFound
-from dunwell_retry.model import Governing
+from dunwell_retry.model import Governing, Place
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, policy_of
 from dunwell_retry.policies.admission import admitted
 from dunwell_retry.policies.document import document_of
+from dunwell_retry.rules.model import Block
 
 # Stands for all tenants; no tenant is called so.
 EVERYBODY = "*"
@@ -70,13 +72,33 @@ _DOCUMENTS = """SELECT DISTINCT ON (d.tenant_id, d.name) d.tenant_id, d.name, d.
   ORDER BY d.tenant_id, d.name, d.version DESC"""
 _SWITCHES = """SELECT DISTINCT ON (tenant_id, kind) tenant_id, kind, value::text AS value, set_by, reason
   FROM policy_switches WHERE tenant_id IN (:t, '*') AND kind IN ('smart', 'shadow') ORDER BY tenant_id, kind, seq DESC"""
-_GOVERNING = f"""SELECT tenant_id, 'document' AS kind, name, document AS value, '' AS set_by, '' AS reason FROM ({_DOCUMENTS}) d
-  UNION ALL SELECT tenant_id, kind, '', value, set_by, reason FROM ({_SWITCHES}) s"""  # noqa: S608 - constants
+_GOVERNING = f"""SELECT tenant_id, 'document' AS kind, name, document AS value, '' AS set_by, '' AS reason,
+    NULL::timestamptz AS since, NULL::timestamptz AS until FROM ({_DOCUMENTS}) d
+  UNION ALL SELECT tenant_id, kind, '', value, set_by, reason, NULL, NULL FROM ({_SWITCHES}) s"""  # noqa: S608 - constants
+_IN_FORCE = f"""{_GOVERNING}
+  UNION ALL SELECT tenant_id, 'block', kind, '', '', '', since, until FROM blocks
+    WHERE tenant_id IN (:t, '*') AND lifted_at IS NULL
+      AND gateway IN (:g, '') AND payer_id IN (:p, '') AND invoice_id IN (:i, '')"""  # noqa: S608 - constants
 
 
 async def governing(tx: Tx, tenant_id: str) -> Governing:
     """Return what governs a tenant's decisions at this instant."""
-    rows = await tx.rows(_GOVERNING, t=tenant_id, now=tx.now)
+    return _governing(await tx.rows(_GOVERNING, t=tenant_id, now=tx.now))
+
+
+async def in_force(tx: Tx, place: Place) -> tuple[Governing, tuple[Block, ...]]:
+    """Return what governs decisions about an invoice at this instant, and what forbids to charge it."""
+    rows = await tx.rows(
+        _IN_FORCE, t=place.tenant_id, g=place.gateway, p=place.payer_id, i=place.invoice_id, now=tx.now
+    )
+    blocks = sorted((row for row in rows if row["kind"] == "block"), key=lambda row: row["since"])
+    return (
+        _governing([row for row in rows if row["kind"] != "block"]),
+        tuple(Block(row["name"], row["since"], row["until"]) for row in blocks),
+    )
+
+
+def _governing(rows: Sequence[Any]) -> Governing:
     if not rows:
         return _UNSET
     # The tenant's own come before everybody's: of equally narrow documents the first one plans.

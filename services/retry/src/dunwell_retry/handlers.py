@@ -42,9 +42,9 @@ class Recovery:
         place = translate.place_of(message.origin)
         if not place.invoice_id or message.amount.minor_units <= 0:
             return
-        case = await store.open_case(tx, place)
-        if message.trigger == payment_pb2.TRIGGER_US and (case or await store.last_ended(tx, place)):
+        if message.trigger == payment_pb2.TRIGGER_US and await store.had_case(tx, place):
             return
+        case = await store.open_case(tx, place)
         entry_id, attempt = translate.attempt_told(message, received.envelope.time)
         new = await store.log_attempt(tx, place, entry_id, attempt, received.envelope.id)
         if not new and not await store.only_fetched(tx, entry_id):

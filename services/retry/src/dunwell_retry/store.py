@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from dunwell_kit.database import Tx
-from dunwell_retry.governing import governing
+from dunwell_retry.governing import in_force
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Assignment, Case, Decline, Method, Place, Situation, flat, plan_document, plan_from
-from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
+from dunwell_retry.rules.model import Initiator, Origin, PastAttempt
 
 # Rules look back 30 days and pay cycles about a year; a payer with more attempts than this is cut at the old end.
 HISTORY_MAX = 400
@@ -70,6 +70,20 @@ async def open_case(tx: Tx, place: Place) -> Case | None:
         i=place.invoice_id,
     )
     return case_from(row) if row else None
+
+
+async def had_case(tx: Tx, place: Place) -> bool:
+    """True when an invoice has or had a case; locks nothing."""
+    return bool(
+        await tx.value(
+            """SELECT EXISTS (SELECT 1 FROM cases
+                 WHERE tenant_id=:t AND gateway=:g AND account=:a AND invoice_id=:i)""",
+            t=place.tenant_id,
+            g=place.gateway,
+            a=place.account,
+            i=place.invoice_id,
+        )
+    )
 
 
 async def last_ended(tx: Tx, place: Place) -> Case | None:
@@ -259,24 +273,11 @@ async def history(tx: Tx, place: Place) -> tuple[PastAttempt, ...]:
     )
 
 
-async def blocks(tx: Tx, place: Place) -> tuple[Block, ...]:
-    """Return what forbids charging this payer or invoice, kill switches included."""
-    rows = await tx.rows(
-        """SELECT kind, since, until FROM blocks WHERE tenant_id IN (:t, '*') AND lifted_at IS NULL
-             AND gateway IN (:g, '') AND payer_id IN (:p, '') AND invoice_id IN (:i, '') ORDER BY since""",
-        t=place.tenant_id,
-        g=place.gateway,
-        p=place.payer_id,
-        i=place.invoice_id,
-    )
-    return tuple(Block(row["kind"], row["since"], row["until"]) for row in rows)
-
-
 async def situation(tx: Tx, case: Case) -> Situation:
     """Return all that may be looked at to decide about a case."""
-    place = case.place
-    known = (await history(tx, place), (case.method,), await blocks(tx, place))
-    return Situation(case, *known, await governing(tx, place.tenant_id))
+    past = await history(tx, case.place)
+    governing, blocks = await in_force(tx, case.place)
+    return Situation(case, past, (case.method,), blocks, governing)
 
 
 async def save_profile(tx: Tx, place: Place, timezone: str, country: str) -> None:

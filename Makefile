@@ -36,8 +36,10 @@ up: setup ## Start everything and leave it running; returns when healthy
 down: setup ## Stop what `make up` started
 	@.venv/bin/dunwell down
 
+# Two processes share what waits for a disk or a broker; a whole platform has the machine for itself.
 test: setup ## All tests: unit, contract, integration on real Kafka and Postgres, end to end
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not e2e"
+	@$(PY) -m pytest -m e2e
 
 unit: setup ## Unit tests only, seconds
 	@$(PY) -m pytest -n 2 --dist loadfile -m "not integration and not e2e and not simulation" libs services sandbox cli

@@ -49,14 +49,16 @@ class Driver:
     async def run(self, ends_at: datetime, on_step: OnStep) -> Lapse:
         """Step until the end, or until nobody has anything left to do."""
         lapse = Lapse(self._clock.now(), ends_at, self._clock.now())
+        timer: datetime | None = lapse.now
         try:
             while lapse.now < ends_at:
-                await self._step(lapse)
+                await self._step(lapse, timer)
                 await on_step(lapse)
-                following = await self._next(lapse.now)
-                if following is None:
+                world, timer = await self._next(lapse.now)
+                marks = [self._on_grid(at) for at in (world, timer) if at is not None]
+                if not marks:
                     break
-                lapse.now = min(ends_at, following)
+                lapse.now = min(ends_at, max(min(marks), lapse.now + timedelta(seconds=1)))
                 self._clock.set(lapse.now)
                 lapse.steps += 1
             await self._quiet.wait(lapse.now, listeners=True)
@@ -64,22 +66,22 @@ class Driver:
         finally:
             await self._http.aclose()
 
-    async def _step(self, lapse: Lapse) -> None:
+    async def _step(self, lapse: Lapse, timer: datetime | None) -> None:
         # What is due by the clock first, then what the world does in the meantime: two causes never race.
-        await self._quiet.wait(lapse.now)
+        if timer is not None and timer <= lapse.now:
+            await self._quiet.wait(lapse.now)
         opened = await self._http.post(f"{self._sandbox_url}/_sandbox/open", json={"until": lapse.now.isoformat()})
         opened.raise_for_status()
         if any(opened.json().values()):
             await self._quiet.wait(lapse.now)
 
-    async def _next(self, now: datetime) -> datetime | None:
+    async def _next(self, now: datetime) -> tuple[datetime | None, datetime | None]:
+        """Return when the world does something next, and when the next timer or postponed effect is due."""
         answer, timer = await asyncio.gather(
             self._http.get(f"{self._sandbox_url}/_sandbox/next"), self._quiet.next_due(now)
         )
         world = answer.json()["at"]
-        known = [self._on_grid(timer)] if timer is not None else []
-        known += [self._on_grid(datetime.fromisoformat(world))] if world else []
-        return max(min(known), now + timedelta(seconds=1)) if known else None
+        return datetime.fromisoformat(world) if world else None, timer
 
     def _on_grid(self, at: datetime) -> datetime:
         marks = math.ceil((at - datetime.fromtimestamp(0, at.tzinfo)) / self._grid)

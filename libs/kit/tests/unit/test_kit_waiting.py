@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dunwell_kit.clock import ManualClock, SystemClock
-from dunwell_kit.waiting import ClockWatch, announced, announced_or_moved
+from dunwell_kit.waiting import VIRTUAL_LOOK_SECONDS, ClockWatch, announced, announced_or_moved
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # Long enough that a test which passes never meets it.
@@ -33,7 +33,7 @@ async def test_a_virtual_clock_that_moves_wakes_every_sleeper() -> None:
     watch = ClockWatch(clock)
     events = [asyncio.Event(), asyncio.Event()]
     sleepers = [asyncio.ensure_future(announced_or_moved(event, watch, NOON, LONG_SECONDS)) for event in events]
-    await asyncio.sleep(0)
+    await announced(asyncio.Event(), 2 * VIRTUAL_LOOK_SECONDS)
     assert not any(sleeper.done() for sleeper in sleepers)
     clock.advance(timedelta(hours=3))
     await asyncio.wait_for(asyncio.gather(*sleepers), 1)
@@ -51,7 +51,7 @@ async def test_the_watch_looks_again_after_everybody_had_left() -> None:
     watch = ClockWatch(clock)
     for hours in (1, 2):
         sleeper = asyncio.ensure_future(announced_or_moved(asyncio.Event(), watch, clock.now(), LONG_SECONDS))
-        await asyncio.sleep(0)
+        await announced(asyncio.Event(), VIRTUAL_LOOK_SECONDS)
         clock.set(NOON + timedelta(hours=hours))
         await asyncio.wait_for(sleeper, 1)
         looking = watch._looking

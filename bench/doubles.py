@@ -53,7 +53,7 @@ class OneInsertEach(GroupCommit):
 
     async def put(self, arrived: Arrived) -> None:
         """Return when the delivery is committed."""
-        await self._database.transact(lambda tx: store.add_deliveries(tx, [arrived]))
+        await store.add_deliveries(self._database, [arrived])
         self.inserted.set()
 
 

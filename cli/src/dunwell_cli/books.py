@@ -174,10 +174,14 @@ def act_on_case(
     case_id: str,
     action: Annotated[str, typer.Argument(help="pause, resume, retry-now or stop")],
     by: str = "operator",
+    until: Annotated[
+        str, typer.Option(help="When a pause ends, with its zone, e.g. 2026-12-24T09:00:00Z; 14 days if not given.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Pause, resume, retry now or stop a case; the rule gate is asked all the same."""
-    show(call("retry", f"/v1/cases/{case_id}/{action}", method="POST", json={"by": by}), as_json)
+    asked = {"by": by, **({"until": until} if until else {})}
+    show(call("retry", f"/v1/cases/{case_id}/{action}", method="POST", json=asked), as_json)
 
 
 @guarded
@@ -208,14 +212,27 @@ def kpis(
     console.print("[dim]Rates count matured cases only (older than 30 days).[/]")
 
 
+AsOf = Annotated[str, typer.Option(help="Day, e.g. 2026-03-31; today if not given.")]
+KnownAt = Annotated[
+    str, typer.Option(help="Only what was booked by this instant, with its zone, e.g. 2026-04-02T00:00:00Z.")
+]
+
+
+def _days(tenant: str, as_of: str, known_at: str) -> dict[str, str]:
+    asked = {"tenant": tenant, "as_of": as_of, "known_at": known_at}
+    return {name: value for name, value in asked.items() if value}
+
+
+def _as_of(found: dict[str, Any]) -> str:
+    """Return the day of a report, and what was known when, if that was asked for."""
+    known = found.get("known_at")
+    return f"as of {found['as_of']}" + (f", as known at {known}" if known else "")
+
+
 @guarded
-def trial_balance(
-    tenant: Tenant = "default",
-    as_of: Annotated[str, typer.Option(help="Day, e.g. 2026-03-31; today if not given.")] = "",
-    as_json: Json = False,
-) -> None:
+def trial_balance(tenant: Tenant = "default", as_of: AsOf = "", known_at: KnownAt = "", as_json: Json = False) -> None:
     """Show every account's balance and whether the books balance."""
-    found = call("ledger", "/v1/trial-balance", params={"tenant": tenant, **({"as_of": as_of} if as_of else {})})
+    found = call("ledger", "/v1/trial-balance", params=_days(tenant, as_of, known_at))
     if as_json:
         show(found, True)
         return
@@ -232,7 +249,7 @@ def trial_balance(
         rows,
         False,
         {"account": "account", "currency": "cur", "debit": "debit", "credit": "credit"},
-        f"trial balance as of {found['as_of']}",
+        f"trial balance {_as_of(found)}",
     )
     console.print(
         "[green]balanced[/]" if found["balanced"] else "[bold red]NOT balanced[/]", json.dumps(found["totals"])
@@ -240,12 +257,12 @@ def trial_balance(
 
 
 @guarded
-def aging(tenant: Tenant = "default", as_of: str = "", as_json: Json = False) -> None:
+def aging(tenant: Tenant = "default", as_of: AsOf = "", known_at: KnownAt = "", as_json: Json = False) -> None:
     """Show open receivables by age."""
-    found = call("ledger", "/v1/aging", params={"tenant": tenant, **({"as_of": as_of} if as_of else {})})
+    found = call("ledger", "/v1/aging", params=_days(tenant, as_of, known_at))
     if as_json:
         show(found, True)
         return
     rows = [{"currency": currency, **line} for currency, line in found["buckets"].items()]
     names = list(rows[0]) if rows else ["currency"]
-    show(rows, False, {name: name for name in names}, f"aging as of {found['as_of']}")
+    show(rows, False, {name: name for name in names}, f"aging {_as_of(found)}")

@@ -58,3 +58,41 @@ def test_a_state_that_does_not_exist_is_refused_with_those_that_do(monkeypatch: 
     result = CliRunner().invoke(app, ["cases", "list", "--state", "nosuch"])
     said = " ".join(result.stderr.split())
     assert (result.exit_code, "'nosuch' is no state" in said, "uncertain" in said) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        (["cases", "act", "rec_1", "pause"], {"json": {"by": "operator"}}),
+        (
+            ["cases", "act", "rec_1", "pause", "--until", "2026-12-24T09:00:00Z"],
+            {"json": {"by": "operator", "until": "2026-12-24T09:00:00Z"}},
+        ),
+        (["aging", "--as-of", "2026-03-31"], {"params": {"tenant": "default", "as_of": "2026-03-31"}}),
+        (
+            ["trial-balance", "--known-at", "2026-04-02T00:00:00Z"],
+            {"params": {"tenant": "default", "known_at": "2026-04-02T00:00:00Z"}},
+        ),
+    ],
+)
+def test_what_an_operator_gives_reaches_the_service(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], sent: dict[str, Any]
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def call(_: str, __: str, **more: Any) -> dict[str, Any]:
+        asked.append({name: more[name] for name in sent})
+        return {
+            "accounts": [],
+            "buckets": {},
+            "as_of": "2026-03-31",
+            "balanced": True,
+            "totals": {},
+            "known_at": "then",
+        }
+
+    monkeypatch.setattr(books, "call", call)
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, asked) == (0, [sent])
+    if arguments[0] == "trial-balance":
+        assert "as of 2026-03-31, as known at then" in " ".join(result.stdout.split())

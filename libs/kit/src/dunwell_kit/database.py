@@ -8,10 +8,7 @@ connection back to the pool with an open transaction.
 from __future__ import annotations
 
 import asyncio
-import json
-import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -28,19 +25,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dunwell_contracts.catalogue import carried_message
-from dunwell_contracts.envelope import SEQUENCE_WIDTH, Envelope
+from dunwell_contracts.envelope import Envelope
 from dunwell_kit import tracing
 from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
+from dunwell_kit.outputs import EffectRecorded, Emitted, Outputs, TimerSet, shard_of
 from dunwell_kit.pool import Pool
 from dunwell_kit.statements import Written, numbered, written
 from dunwell_kit.waiting import ClockWatch
 
 T = TypeVar("T")
 Row = asyncpg.Record
-# Payers' keys spread over so many independent orders; more would only help more than 16 relays. A database's
-# cursor rows are made with it, so it cannot be changed by a setting.
-SHARD_COUNT = 16
 # Serialisation failure, deadlock, and a plan made before a migration: the whole unit of work is run again.
 RETRIED_STATES = frozenset({"40001", "40P01", InvalidCachedStatementError.sqlstate})
 TRIES = 5
@@ -48,11 +43,6 @@ TRIES = 5
 TRANSIENT_CLASSES = ("08", "53", "57P", "55P03", "25P03")
 # What may be undone by a crash: three loops use it, one statement at a time.
 MARKS_POOL_SIZE = 2
-
-
-def shard_of(key: str) -> int:
-    """Return the outbox shard of a key, in [0, SHARD_COUNT)."""
-    return zlib.crc32(key.encode()) % SHARD_COUNT
 
 
 def sqlstate(error: BaseException) -> str:
@@ -77,38 +67,6 @@ def is_transient(error: BaseException) -> bool:
     return state in RETRIED_STATES or state.startswith(TRANSIENT_CLASSES)
 
 
-@dataclass(slots=True)
-class _Emitted:
-    topic: str
-    key: str
-    envelope: Envelope | None
-    headers: dict[str, str] | None
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TimerSet:
-    """One timer to arm; the same (case, kind, step) again moves it."""
-
-    case_id: str
-    kind: str
-    due_at: datetime
-    step: str = ""
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    first_span: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EffectRecorded:
-    """One command to perform after the commit; the same (kind, key) again is ignored."""
-
-    kind: str
-    idem_key: str
-    case_id: str
-    payload: Mapping[str, Any]
-    not_before: datetime | None = None
-
-
 # Writes what handlers gathered over one unit of work.
 Gathered = Callable[["Tx", list[Any]], Awaitable[None]]
 
@@ -120,10 +78,7 @@ class Tx:
         self.clock = database.clock
         self.ids = database.ids
         self._database, self._connection = database, connection
-        self._events: list[_Emitted] = []
-        # With the span that armed or recorded each: it has ended when they are written.
-        self._timers: dict[tuple[str, str, str], tuple[TimerSet, str]] = {}
-        self._effects: list[tuple[EffectRecorded, str]] = []
+        self._outputs = Outputs()
         self._gathered: dict[Gathered, list[Any]] = {}
         self._cause = ""
         self._correlation = ""
@@ -180,21 +135,22 @@ class Tx:
             traceparent=traceparent,
             tracestate=tracestate,
         )
-        self._events.append(_Emitted(carried.topic, key, envelope, None, message.SerializeToString(deterministic=True)))
+        payload = message.SerializeToString(deterministic=True)
+        self._outputs.events.append(Emitted(event_id, carried.topic, key, envelope, payload))
         return event_id
 
     def emit_raw(self, topic: str, key: str, headers: Mapping[str, str], payload: bytes) -> None:
         """Publish a record as it is: for dead letters."""
-        self._events.append(_Emitted(topic, key, None, dict(headers), payload))
+        self._outputs.events.append(Emitted(str(self.ids.uuid()), topic, key, dict(headers), payload))
 
     def set_timer(self, timer: TimerSet) -> None:
         """Arm or move a timer with this unit of work."""
-        self._timers[timer.case_id, timer.kind, timer.step] = timer, tracing.carrier()[0]
+        self._outputs.timers[timer.case_id, timer.kind, timer.step] = timer, tracing.carrier()[0]
 
     async def cancel_timers(self, case_id: str, kind: str | None = None) -> int:
         """Cancel the pending timers of a case, all or of one kind; returns how many."""
-        for identity in [i for i in self._timers if i[0] == case_id and kind in (None, i[1])]:
-            del self._timers[identity]
+        for identity in [i for i in self._outputs.timers if i[0] == case_id and kind in (None, i[1])]:
+            del self._outputs.timers[identity]
         done = await self.execute(
             "UPDATE timers SET state='canceled', changed_at=now() WHERE case_id=:case_id"
             " AND state IN ('pending','leased') AND (CAST(:kind AS text) IS NULL OR kind=:kind)",
@@ -205,105 +161,21 @@ class Tx:
 
     def record_effect(self, effect: EffectRecorded) -> None:
         """Record a command to be performed after the commit."""
-        self._effects.append((effect, tracing.carrier()[0]))
+        self._outputs.effects.append((effect, tracing.carrier()[0]))
 
     def gather(self, write: Gathered, item: object) -> None:
         """Write an item at the end, in one call with all others gathered for the same function."""
         self._gathered.setdefault(write, []).append(item)
 
-    async def flush(self) -> None:
-        """Write what was collected; called once, by the database, before the commit."""
+    async def flush(self) -> Outputs:
+        """Write what was collected and return it; called by the database before the commit."""
         for write, items in self._gathered.items():
             await write(self, items)
-        if self._timers:
-            await self._write_timers()
-        if self._effects:
-            await self._write_effects()
-        if self._events:
-            await self._write_events()
-
-    async def _write_timers(self) -> None:
-        rows = [self._timers[identity] for identity in sorted(self._timers)]
-        await self.execute(
-            """INSERT INTO timers (case_id, kind, step, due_at, payload, first_span, armed_by)
-               SELECT * FROM unnest(CAST(:cases AS text[]), CAST(:kinds AS text[]),
-                 CAST(:steps AS text[]), CAST(:dues AS timestamptz[]), CAST(:payloads AS jsonb[]),
-                 CAST(:firsts AS text[]), CAST(:armed AS text[]))
-               ON CONFLICT (case_id, kind, step) DO UPDATE SET due_at = excluded.due_at, payload = excluded.payload,
-                 state = 'pending', tries = 0, fence = timers.fence + 1,
-                 armed_by = excluded.armed_by, changed_at = now()""",
-            cases=[t.case_id for t, _ in rows],
-            kinds=[t.kind for t, _ in rows],
-            steps=[t.step for t, _ in rows],
-            dues=[t.due_at for t, _ in rows],
-            payloads=[json.dumps(dict(t.payload)) for t, _ in rows],
-            firsts=[t.first_span for t, _ in rows],
-            armed=[armed for _, armed in rows],
-        )
-
-    async def _write_effects(self) -> None:
-        # In one order, so that two units of work never wait for each other.
-        rows = sorted(self._effects, key=lambda each: (each[0].kind, each[0].idem_key))
-        await self.execute(
-            """INSERT INTO effects (kind, idem_key, case_id, payload, not_before, traceparent)
-               SELECT k, i, c, p, coalesce(n, '-infinity'), s
-               FROM unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:cases AS text[]),
-                 CAST(:payloads AS jsonb[]), CAST(:starts AS timestamptz[]), CAST(:spans AS text[]))
-                 AS t(k, i, c, p, n, s)
-               -- One that is being finished would be waited for by the conflict, and it may wait for us.
-               WHERE NOT EXISTS (SELECT 1 FROM effects e WHERE e.kind = k AND e.idem_key = i)
-               ON CONFLICT (kind, idem_key) DO NOTHING""",
-            kinds=[e.kind for e, _ in rows],
-            keys=[e.idem_key for e, _ in rows],
-            cases=[e.case_id for e, _ in rows],
-            payloads=[json.dumps(dict(e.payload)) for e, _ in rows],
-            starts=[e.not_before for e, _ in rows],
-            spans=[recorded for _, recorded in rows],
-        )
-
-    async def _write_events(self) -> None:
-        counts: dict[str, int] = {}
-        for event in self._events:
-            counts[event.key] = counts.get(event.key, 0) + 1
-        keys = sorted(counts)
-        # The row lock taken here keeps events of one key in commit order; sorted, so that no two units deadlock.
-        locked = await self.rows(
-            """INSERT INTO aggregates AS a (agg_key, version)
-               SELECT k, n FROM unnest(CAST(:keys AS text[]), CAST(:counts AS bigint[])) AS t(k, n) ORDER BY k
-               ON CONFLICT (agg_key) DO UPDATE SET version = a.version + excluded.version
-               RETURNING agg_key, version""",
-            keys=keys,
-            counts=[counts[k] for k in keys],
-        )
-        last = {row["agg_key"]: row["version"] - counts[row["agg_key"]] for row in locked}
-        columns: dict[str, list[Any]] = {
-            n: [] for n in ("shard", "event", "key", "version", "topic", "headers", "payload")
-        }
-        for event in self._events:
-            last[event.key] += 1
-            version = last[event.key]
-            columns["shard"].append(shard_of(event.key))
-            columns["event"].append(event.envelope.id if event.envelope else str(self.ids.uuid()))
-            columns["key"].append(event.key)
-            columns["version"].append(version)
-            columns["topic"].append(event.topic)
-            columns["headers"].append(
-                json.dumps(event.headers if event.envelope is None else _sequenced(event.envelope, version))
-            )
-            columns["payload"].append(event.payload)
-        await self.execute(
-            """INSERT INTO outbox (shard, event_id, agg_key, agg_version, topic, headers, payload)
-               SELECT * FROM unnest(CAST(:shard AS smallint[]), CAST(:event AS uuid[]), CAST(:key AS text[]),
-                 CAST(:version AS bigint[]), CAST(:topic AS text[]), CAST(:headers AS jsonb[]),
-                 CAST(:payload AS bytea[]))""",
-            **columns,
-        )
-
-
-def _sequenced(envelope: Envelope, version: int) -> dict[str, str]:
-    headers = envelope.attributes()
-    headers["ce_sequence"] = str(version).zfill(SEQUENCE_WIDTH)
-    return headers
+        outputs, self._outputs, self._gathered = self._outputs, Outputs(), {}
+        if (found := outputs.statement()) is not None:
+            statement, parameters = found
+            await self.execute(statement, **parameters)
+        return outputs
 
 
 class Database:
@@ -333,16 +205,16 @@ class Database:
             await connection.execute("BEGIN")
             tx = Tx(connection, self)
             result = await work(tx)
-            await tx.flush()
+            outputs = await tx.flush()
             if await connection.execute("COMMIT") != "COMMIT":
                 # Somebody caught a statement's error and went on: Postgres rolls back and calls it no error.
                 raise InFailedSQLTransactionError("a statement of this unit of work failed, so nothing of it is kept")
-        if tx._events:
-            self._shards |= {shard_of(event.key) for event in tx._events}
+        if outputs.events:
+            self._shards |= {shard_of(event.key) for event in outputs.events}
             self.wrote_events.set()
-        if tx._effects:
+        if outputs.effects:
             self.wrote_effects.set()
-        if tx._timers and any(timer.due_at <= self.clock.now() for timer, _ in tx._timers.values()):
+        if outputs.timers and any(timer.due_at <= self.clock.now() for timer, _ in outputs.timers.values()):
             self.wrote_due_timers.set()
         return result
 

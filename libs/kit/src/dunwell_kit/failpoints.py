@@ -17,7 +17,7 @@ VARIABLE = "DUNWELL_FAILPOINTS"
 REGISTRY = frozenset(
     {
         "ingest.verified",
-        "ingest.before_commit",
+        "ingest.before_insert",
         "ingest.after_commit",
         "relay.window_opened",
         "relay.before_send",

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import await_only
 
-from dunwell_kit.database import SHARD_COUNT
 from dunwell_kit.errors import Unavailable
+from dunwell_kit.outputs import SHARD_COUNT
 from dunwell_kit.pool import asyncpg_url
 from dunwell_kit.settings import SERVICES
 

@@ -18,10 +18,11 @@ from opentelemetry.trace import SpanKind
 
 from dunwell_kit import metrics, tracing
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import SHARD_COUNT, Database, Row, is_transient
+from dunwell_kit.database import Database, Row, is_transient
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
 from dunwell_kit.kafka import producer, started
+from dunwell_kit.outputs import SHARD_COUNT
 from dunwell_kit.sending import Outgoing, send_all
 from dunwell_kit.settings import KitSettings
 from dunwell_kit.waiting import announced

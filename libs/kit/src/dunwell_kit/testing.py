@@ -23,8 +23,8 @@ from google.protobuf.message import Message
 from dunwell_contracts.catalogue import carried_message
 from dunwell_contracts.envelope import Envelope
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import SHARD_COUNT
 from dunwell_kit.migrate import SHARDS, kit_schema, provision
+from dunwell_kit.outputs import SHARD_COUNT
 from dunwell_kit.settings import KitSettings
 
 # Short enough that a wait costs a test nothing, long enough that a condition with a query does not flood.

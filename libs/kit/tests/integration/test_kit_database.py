@@ -8,9 +8,12 @@ import asyncpg
 import pytest
 from asyncpg.exceptions import InFailedSQLTransactionError, UndefinedTableError
 
+from dunwell.payment.v1 import payment_pb2
+from dunwell_contracts.envelope import SEQUENCE_WIDTH
 from dunwell_kit.clock import ManualClock
-from dunwell_kit.database import Database, EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.ids import CountedIds
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.testing import settings_of
 from dunwell_kit.timers import Fired, Timers
 
@@ -127,3 +130,46 @@ async def test_timers_and_messages_that_meet_do_not_wait_for_each_other_in_a_cir
     await other.close()
     # The message was first, so the timer that it canceled did not fire.
     assert await seen(database) == ["row"]
+
+
+async def test_all_that_a_unit_of_work_puts_out_is_one_statement(database: Database) -> None:
+    """Several keys, each with its own count, an event's number in its headers, and a raw record's headers untouched."""
+
+    async def work(tx: Tx) -> None:
+        tx.emit(payment_pb2.PayerChanged(), key="t:a")
+        tx.set_timer(TimerSet("c1", "later", NOW, "", {"n": 1}))
+        tx.record_effect(EffectRecorded("call", "k1", "c1", {}))
+        tx.emit_raw("dead", "t:b", {"why": "poison"}, b"raw")
+        tx.emit(payment_pb2.PayerChanged(), key="t:a")
+
+    for _ in range(2):
+        await database.transact(work)
+    rows = await database.read(
+        "SELECT agg_key, agg_version, topic, headers->>'ce_sequence' AS n, headers->>'why' AS why FROM outbox ORDER BY id"
+    )
+    told = [(row["agg_key"], row["agg_version"], row["n"] and int(row["n"]), row["why"]) for row in rows]
+    once = [("t:a", 1, 1, None), ("t:b", 1, None, "poison"), ("t:a", 2, 2, None)]
+    again = [("t:a", 3, 3, None), ("t:b", 2, None, "poison"), ("t:a", 4, 4, None)]
+    assert told == once + again
+    assert all(len(row["n"]) == SEQUENCE_WIDTH for row in rows if row["n"])
+    assert [tuple(row) for row in await database.read("SELECT case_id, kind, fence FROM timers")] == [
+        ("c1", "later", 1)
+    ]
+    assert [tuple(row) for row in await database.read("SELECT kind, idem_key FROM effects")] == [("call", "k1")]
+
+
+@pytest.mark.parametrize("wanted", range(1, 8))
+async def test_any_part_of_it_is_written_alone(database: Database, wanted: int) -> None:
+    async def work(tx: Tx) -> None:
+        if wanted & 1:
+            tx.set_timer(TimerSet("c1", "later", NOW))
+        if wanted & 2:
+            tx.record_effect(EffectRecorded("call", "k1", "c1", {}))
+        if wanted & 4:
+            tx.emit_raw("topic", "t:a", {}, b"1")
+
+    await database.transact(work)
+    counts = [
+        (await database.read(f"SELECT count(*) AS n FROM {table}"))[0]["n"] for table in ("timers", "effects", "outbox")
+    ]
+    assert counts == [wanted & 1, (wanted & 2) // 2, (wanted & 4) // 4]

@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 
 from dunwell_kit.clock import ManualClock
-from dunwell_kit.database import Database, EffectRecorded, Tx
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.effects import TRIES_MAX, Done, Effect, Effects, Postponed
 from dunwell_kit.failpoints import arm
 from dunwell_kit.ids import CountedIds
+from dunwell_kit.outputs import EffectRecorded
 from dunwell_kit.testing import running, settings_of, wait_until
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,8 @@ import pytest
 
 from dunwell.payment.v1 import payment_pb2
 from dunwell_kit.clock import SystemClock
-from dunwell_kit.database import Database, EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Database, Tx
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.testing import wait_until
 
 pytestmark = pytest.mark.integration

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dunwell_kit.clock import ClockWriter, FileClock, ManualClock
-from dunwell_kit.database import Database, TimerSet, Tx
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.failpoints import FailpointHit, arm
 from dunwell_kit.ids import CountedIds
+from dunwell_kit.outputs import TimerSet
 from dunwell_kit.testing import running, settings_of, wait_until
 from dunwell_kit.timers import TRIES_MAX, Fired, Timers
 

@@ -23,7 +23,7 @@ from dunwell_ingest.model import Arrived, Endpoint, token_hash
 from dunwell_kit import metrics, tracing
 from dunwell_kit.app import problem
 from dunwell_kit.clock import monotonic
-from dunwell_kit.database import Database, Tx, is_transient
+from dunwell_kit.database import Database, is_transient
 from dunwell_kit.failpoints import failpoint
 
 # Stripe's own limit on events is below this; Adyen's batches need more and get it by their adapter later.
@@ -81,11 +81,8 @@ class GroupCommit:
             self.inserted.set()
 
     async def _insert(self, group: Sequence[Arrived]) -> None:
-        async def work(tx: Tx) -> None:
-            await store.add_deliveries(tx, group)
-            failpoint("ingest.before_commit")
-
-        await self._database.transact(work)
+        failpoint("ingest.before_insert")
+        await store.add_deliveries(self._database, group)
         failpoint("ingest.after_commit")
 
 

@@ -28,9 +28,10 @@ from dunwell_gateways.port import Kind, Observation, RawDecline
 from dunwell_ingest import store, translate
 from dunwell_ingest.model import Stored
 from dunwell_kit import tracing
-from dunwell_kit.database import Database, EffectRecorded, TimerSet, Tx, is_transient
+from dunwell_kit.database import Database, Tx, is_transient
 from dunwell_kit.errors import Invalid
 from dunwell_kit.logging import logger
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.timers import Fired
 from dunwell_kit.waiting import announced
 

@@ -11,7 +11,7 @@ from dunwell_gateways.join import Told
 from dunwell_gateways.port import Observation
 from dunwell_ingest.model import Arrived, Endpoint, Stored, token_hash
 from dunwell_ingest.translate import observation_document, observation_from
-from dunwell_kit.database import Tx
+from dunwell_kit.database import Database, Tx
 
 # A late half of an outcome that is an event already must find it; gateways repeat a delivery for three days.
 PUBLISHED_LOOK_BACK = timedelta(days=4)
@@ -39,9 +39,9 @@ async def endpoint_by_token(tx: Tx, token: bytes) -> Endpoint | None:
     return Endpoint(row["endpoint_id"], row["tenant_id"], row["gateway"], row["account"], tuple(row["secrets"]))
 
 
-async def add_deliveries(tx: Tx, group: Sequence[Arrived]) -> None:
-    """Write deliveries in one statement; a known (gateway, account, event) changes nothing."""
-    await tx.execute(
+async def add_deliveries(database: Database, group: Sequence[Arrived]) -> None:
+    """Commit deliveries by one statement; a known (gateway, account, event) changes nothing."""
+    await database.read(
         """INSERT INTO deliveries (delivery_id, endpoint_id, tenant_id, gateway, account, event_id, event_type,
              received_at, body, state, detail, traceparent)
            SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:endpoints AS text[]), CAST(:tenants AS text[]),

@@ -222,7 +222,7 @@ async def test_one_unreadable_delivery_does_not_fail_those_that_wait_beside_it(i
 
 
 @pytest.mark.parametrize(
-    ("point", "kept"), [("ingest.verified", 0), ("ingest.before_commit", 0), ("ingest.after_commit", 1)]
+    ("point", "kept"), [("ingest.verified", 0), ("ingest.before_insert", 0), ("ingest.after_commit", 1)]
 )
 async def test_a_crash_at_the_edge_acknowledges_nothing_and_the_repeat_is_kept_once(
     ingest: Ingest, point: str, kept: int

@@ -14,10 +14,11 @@ from typing import Any
 from dunwell.notice.v1 import notice_pb2
 from dunwell_contracts.values import stamp
 from dunwell_kit import metrics
-from dunwell_kit.database import Database, TimerSet, Tx
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.effects import Done, Effect, Postponed
 from dunwell_kit.errors import Unavailable
 from dunwell_kit.failpoints import failpoint
+from dunwell_kit.outputs import TimerSet
 from dunwell_notify import letters, store, translate
 from dunwell_notify.channels import Channel, Outcome, Outgoing
 from dunwell_notify.contacts import GatewayContacts
@@ -137,14 +138,12 @@ class Messenger:
             return Done("unknown", lambda tx: _record_outcome(tx, notice_id, None, lost, ""))
         if row["state"] != "queued":
             return Done("nothing", _nothing)
-        cases = await store.cases_of(tx, row["case_ids"])
+        cases, settled, contact = await store.addressed(tx, row["case_ids"])
         step = Step(row["step"])
-        settled = {c.case_id: await store.settled_by(tx, c) for c in cases}
         open_cases = [c for c in cases if step is Step.RECEIPT or (c.state == "open" and not settled[c.case_id])]
         if not open_cases:
             why = replace(_NOTHING_LEFT, evidence=tuple(settled[c.case_id] or c.evidence for c in cases))
             return Done("suppressed", lambda tx: _suppressed(tx, row, cases, why))
-        contact = await store.contact_of(tx, cases[0].payer)
         if contact is None and not asked:
             return _Forgotten(cases[0].payer, row["due_at"])
         if contact is None or not contact.email:

@@ -10,9 +10,10 @@ from dunwell.notice.v1 import notice_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import instant
-from dunwell_kit.database import EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Tx
 from dunwell_kit.ids import derived
 from dunwell_kit.messages import Handler, Received
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.timers import Fired, TimerHandler
 from dunwell_notify import store, translate
 from dunwell_notify.decide import may_send

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,6 +101,22 @@ async def cases_of(tx: Tx, case_ids: Sequence[str]) -> list[CaseView]:
     return [found[i] for i in case_ids if i in found]
 
 
+async def addressed(tx: Tx, case_ids: Sequence[str]) -> tuple[list[CaseView], dict[str, str], Contact | None]:
+    """Return what a queued message needs: its cases in the order asked, what settled each, and the payer's contact."""
+    rows = await tx.rows(
+        """SELECT c.*, coalesce((SELECT event_id FROM settled_invoices s WHERE s.tenant_id=c.tenant_id
+             AND s.gateway=c.gateway AND s.account=c.account AND s.invoice_id=c.invoice_id), '') AS settled_by,
+             to_jsonb(k)::text AS contact
+           FROM cases c LEFT JOIN contacts k USING (tenant_id, gateway, account, payer_id)
+           WHERE c.case_id = ANY(CAST(:ids AS text[]))""",
+        ids=list(case_ids),
+    )
+    found = {row["case_id"]: _case(row) for row in rows}
+    settled = {row["case_id"]: row["settled_by"] for row in rows}
+    known = next((row["contact"] for row in rows if row["case_id"] == case_ids[0]), None)
+    return [found[i] for i in case_ids if i in found], settled, _contact(json.loads(known)) if known else None
+
+
 async def settle(tx: Tx, payer: Payer, invoice_id: str, how: str, event_id: str) -> list[str]:
     """Remember that an invoice is settled; returns its cases."""
     await tx.execute(
@@ -146,18 +163,6 @@ async def settled_by(tx: Tx, case: CaseView) -> str:
         invoice=case.invoice_id,
     )
     return str(found or "")
-
-
-async def contact_of(tx: Tx, payer: Payer) -> Contact | None:
-    """Return how a payer is reached; None when we never asked or were told."""
-    row = await tx.row(
-        "SELECT * FROM contacts WHERE tenant_id=:t AND gateway=:g AND account=:a AND payer_id=:p",
-        t=payer.tenant_id,
-        g=payer.gateway,
-        a=payer.account,
-        p=payer.payer_id,
-    )
-    return _contact(row) if row else None
 
 
 def _contact(row: Any) -> Contact:

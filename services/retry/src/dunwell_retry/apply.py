@@ -13,8 +13,9 @@ from dunwell.recovery.v1 import recovery_pb2
 from dunwell_gateways import registry
 from dunwell_gateways.keys import idempotency_key
 from dunwell_kit import metrics, tracing
-from dunwell_kit.database import EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Tx
 from dunwell_kit.money import Money
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_retry import charges, store, translate
 from dunwell_retry.decide.outputs import (
     AttemptAt,
@@ -22,11 +23,9 @@ from dunwell_retry.decide.outputs import (
     DeadlineAt,
     Decided,
     NoAttempt,
-    Opened,
     Output,
     PauseEndsAt,
     Planned,
-    Skipped,
     StopTimers,
     Succeeded,
     Why,
@@ -34,19 +33,20 @@ from dunwell_retry.decide.outputs import (
 )
 from dunwell_retry.model import Case, plan_document
 from dunwell_retry.policy import RetryPolicy
+from dunwell_retry.store import Decision
 
 
 async def apply(tx: Tx, decided: Decided, policy: RetryPolicy) -> Case:
     """Write a decision; returns the case as it is now."""
     case = decided.case
     tracing.about(case.place.tenant_id, case.case_id)
-    await store.save(tx, case)
-    for output in decided.outputs:
-        await _apply_one(tx, case, output, policy)
+    decisions = [await _apply_one(tx, case, output, policy) for output in decided.outputs]
+    await store.save(tx, case, [each for each in decisions if each is not None])
     return case
 
 
-async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) -> None:
+async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) -> Decision | None:
+    """Write what an output asks for; returns the decision that is to be kept with the case."""
     match output:
         case AttemptAt(at=at):
             # A case has one such timer, so this moves the one that is armed.
@@ -60,12 +60,13 @@ async def _apply_one(tx: Tx, case: Case, output: Output, policy: RetryPolicy) ->
         case StopTimers():
             await tx.cancel_timers(case.case_id)
         case Charge():
-            await _charge(tx, case, output, policy)
+            return await _charge(tx, case, output, policy)
         case _:
-            await _tell(tx, case, output)
+            return _tell(tx, case, output)
+    return None
 
 
-async def _charge(tx: Tx, case: Case, charge: Charge, policy: RetryPolicy) -> None:
+async def _charge(tx: Tx, case: Case, charge: Charge, policy: RetryPolicy) -> Decision | None:
     place = case.place
     key = idempotency_key(
         policy.idempotency_secret, place.tenant_id, place.account, place.invoice_id, charge.attempt_number
@@ -86,33 +87,30 @@ async def _charge(tx: Tx, case: Case, charge: Charge, policy: RetryPolicy) -> No
     tx.emit(event, key=case.payer_key, correlation_id=case.case_id, subject=attempt_id)
     verdict = charges.verdict_document(charge.verdict)
     outputs = {"verdict": verdict, "choice": asdict(charge.choice)}
-    await _decision(tx, case, "charge", charge.why, {"decline": decline_document(case.decline)}, outputs)
+    return _decision(case, "charge", charge.why, {"decline": decline_document(case.decline)}, outputs)
 
 
-async def _tell(tx: Tx, case: Case, output: Output) -> None:
+def _tell(tx: Tx, case: Case, output: Output) -> Decision | None:
     event = translate.event_of(case, output)
     if event is not None:
         tx.emit(event, key=case.payer_key, correlation_id=case.case_id, subject=case.place.invoice_id)
     if isinstance(output, Planned):
-        await _decision(tx, case, "plan", output.why, output.inputs, plan_document(case.plan), output.shadow)
-    elif isinstance(output, Succeeded):
+        return _decision(case, "plan", output.why, output.inputs, plan_document(case.plan), output.shadow)
+    if isinstance(output, Succeeded):
         metrics.RECOVERED.labels(case.currency, output.by).inc()
         metrics.RECOVERED_MINOR.labels(case.currency).inc(case.amount_minor)
-        await _decision(tx, case, "end", output.why, {}, {"state": case.state.value, "by": output.by})
-    elif isinstance(output, Opened | Skipped):
-        await _decision(tx, case, type(output).__name__.lower(), output.why, {}, {"state": case.state.value})
-    else:
-        why: Why = output.why  # type: ignore[union-attr]
-        await _decision(tx, case, type(output).__name__.lower(), why, {}, {"state": case.state.value})
+        return _decision(case, "end", output.why, {}, {"state": case.state.value, "by": output.by})
+    why: Why = output.why  # type: ignore[union-attr]
+    return _decision(case, type(output).__name__.lower(), why, {}, {"state": case.state.value})
 
 
-async def _decision(
-    tx: Tx, case: Case, kind: str, why: Why, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
+def _decision(
+    case: Case, kind: str, why: Why, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
     shadow: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> Decision | None:  # fmt: skip
     if kind == "scheduled":
         # The plan it belongs to says it already.
-        return
+        return None
     plan = case.plan
     editions = {
         "declines": case.decline.data_edition,
@@ -120,7 +118,4 @@ async def _decision(
         "arm": case.assignment.arm,
         **({"model": plan.explanation.get("model_edition", "")} if plan else {}),
     }
-    await store.add_decision(
-        tx, case, kind, why.rule, why.text, inputs=inputs, outputs=outputs, editions=editions, evidence=why.evidence,
-        shadow=shadow,
-    )  # fmt: skip
+    return Decision(kind, why.rule, why.text, inputs, outputs, editions, why.evidence, shadow)

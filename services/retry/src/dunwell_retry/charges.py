@@ -206,15 +206,18 @@ async def mark_sent(tx: Tx, attempt: AttemptRow, attempts_before: int | None) ->
 
 
 async def set_state(
-    tx: Tx, attempt_id: str, state: AttemptState, *, gateway_object_id: str = "", payment_id: str = "", detail: str = ""
-) -> None:
-    """Write where an attempt is, and what the gateway calls it."""
+    tx: Tx, attempt_id: str, state: AttemptState, *, gateway_object_id: str = "", payment_id: str = "",
+    detail: str = "", beside: tuple[str, Mapping[str, Any]] | None = None,
+) -> None:  # fmt: skip
+    """Write where an attempt is, and what the gateway calls it.
+
+    Args:
+        beside: Another statement with its parameters, run as part of this one.
+    """
     ended = state not in (AttemptState.INTENT, AttemptState.SENT, AttemptState.UNKNOWN, AttemptState.STUCK)
+    other, parameters = beside or ("", {})
     await tx.execute(
-        """UPDATE charge_attempts SET state=:state, gateway_object_id=coalesce(nullif(:object, ''), gateway_object_id),
-             payment_id=CASE WHEN :payment <> '' THEN :payment ELSE payment_id END,
-             ended_at=CASE WHEN :ended THEN CAST(:now AS timestamptz) END, outcome=jsonb_build_object('detail', CAST(:detail AS text))
-           WHERE attempt_id=:id""",
+        f"WITH beside AS ({other}) {_SET_STATE}" if other else _SET_STATE,
         state=state.value,
         object=gateway_object_id,
         payment=payment_id,
@@ -222,7 +225,16 @@ async def set_state(
         now=tx.now,
         detail=detail[:500],
         id=attempt_id,
+        **parameters,
     )
+
+
+_SET_STATE = """UPDATE charge_attempts SET state=:state,
+  gateway_object_id=coalesce(nullif(:object, ''), gateway_object_id),
+  payment_id=CASE WHEN :payment <> '' THEN :payment ELSE payment_id END,
+  ended_at=CASE WHEN :ended THEN CAST(:now AS timestamptz) END,
+  outcome=jsonb_build_object('detail', CAST(:detail AS text))
+WHERE attempt_id=:id"""
 
 
 async def note_look(tx: Tx, attempt_id: str, clean: bool) -> None:

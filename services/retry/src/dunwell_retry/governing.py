@@ -13,8 +13,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from dunwell_kit.database import TimerSet, Tx
+from dunwell_kit.database import Tx
 from dunwell_kit.errors import Conflict, Invalid, NotFound
+from dunwell_kit.outputs import TimerSet
 from dunwell_retry.model import Governing, Place
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, policy_of
 from dunwell_retry.policies.admission import admitted

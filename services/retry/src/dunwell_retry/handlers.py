@@ -10,9 +10,10 @@ from dunwell.journal.v1 import journal_pb2
 from dunwell.payment.v1 import payment_pb2
 from dunwell_contracts.values import instant
 from dunwell_kit import tracing
-from dunwell_kit.database import EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Tx
 from dunwell_kit.errors import Conflict, Invalid, NotFound
 from dunwell_kit.messages import Handler, Received
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.timers import Fired, TimerHandler
 from dunwell_retry import charges, store, translate
 from dunwell_retry.apply import apply

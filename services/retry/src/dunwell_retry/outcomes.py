@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from dunwell.recovery.v1 import recovery_pb2
 from dunwell_contracts.values import stamp
 from dunwell_gateways.port import ChargeResult, InvoiceState, InvoiceStatus, Outcome
 from dunwell_kit import metrics
-from dunwell_kit.database import EffectRecorded, TimerSet, Tx
+from dunwell_kit.database import Tx
+from dunwell_kit.outputs import EffectRecorded, TimerSet
 from dunwell_kit.timers import Fired
 from dunwell_retry import charges, store, translate
 from dunwell_retry.apply import apply
@@ -64,8 +66,8 @@ class Outcomes:
         await charges.set_state(
             tx, attempt.attempt_id, moved(TRANSITIONS, attempt.state, "approve"),
             gateway_object_id=result.charge_id, payment_id=result.payment_id,
+            beside=_entry(tx, case, attempt, result, approved=True),
         )  # fmt: skip
-        await self._log(tx, case, attempt, result, approved=True)
         why = Why("retry.charge_approved", "The gateway approved our attempt.", (result.request_id,), attempt.gateway)
         event = recovery_pb2.ChargeSucceeded(
             case=translate.case_ref(case),
@@ -87,8 +89,8 @@ class Outcomes:
         await charges.set_state(
             tx, attempt.attempt_id, moved(TRANSITIONS, attempt.state, "refuse"),
             gateway_object_id=result.charge_id, payment_id=result.payment_id,
+            beside=_entry(tx, case, attempt, result, approved=False),
         )  # fmt: skip
-        await self._log(tx, case, attempt, result, approved=False)
         raw = result.decline
         told = Decline(raw.gateway_code, raw.network_code, raw.advice_code, raw.message)
         decline = self._policy.classify(told, attempt.gateway, case.method, tx.now)
@@ -268,26 +270,30 @@ class Outcomes:
         )
         tx.emit(event, key=case.payer_key, correlation_id=case.case_id, subject=attempt.attempt_id)
 
-    async def _log(self, tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult, *, approved: bool) -> None:
-        natural = result.charge_id or attempt.attempt_id
-        entry = PastAttempt(
-            at=attempt.sent_at or tx.now,
-            invoice_id=attempt.invoice_id,
-            amount_minor=attempt.money.minor,
-            currency=attempt.money.currency,
-            initiator=Initiator(attempt.initiator),
-            instrument_id=attempt.instrument_id,
-            approved=approved,
-            account_reference=case.method.account_reference or None,
-            token=attempt.instrument_id or None,
-            origin=Origin.US,
-            network_code=result.decline.network_code or None,
-            advice_code=result.decline.advice_code or None,
-            gateway_code=result.decline.gateway_code or None,
-            message=result.decline.message or None,
-        )
-        key = f"{attempt.gateway}:{attempt.account}:{natural}"
-        await store.log_attempt(tx, case.place, key, entry, attempt.attempt_id)
+
+def _entry(
+    tx: Tx, case: Case, attempt: AttemptRow, result: ChargeResult, *, approved: bool
+) -> tuple[str, dict[str, Any]]:
+    """Return the statement that tells the attempt ledger of our attempt, and its parameters."""
+    natural = result.charge_id or attempt.attempt_id
+    entry = PastAttempt(
+        at=attempt.sent_at or tx.now,
+        invoice_id=attempt.invoice_id,
+        amount_minor=attempt.money.minor,
+        currency=attempt.money.currency,
+        initiator=Initiator(attempt.initiator),
+        instrument_id=attempt.instrument_id,
+        approved=approved,
+        account_reference=case.method.account_reference or None,
+        token=attempt.instrument_id or None,
+        origin=Origin.US,
+        network_code=result.decline.network_code or None,
+        advice_code=result.decline.advice_code or None,
+        gateway_code=result.decline.gateway_code or None,
+        message=result.decline.message or None,
+    )
+    key = f"{attempt.gateway}:{attempt.account}:{natural}"
+    return store.ledger_entries(case.place, [(key, entry)], attempt.attempt_id)
 
 
 def _gone(state: AttemptState) -> AttemptState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -128,11 +129,27 @@ async def open_cases_of(tx: Tx, place: Place, *, subscription: bool) -> list[Cas
     return [case_from(row) for row in rows]
 
 
-async def save(tx: Tx, case: Case) -> None:
-    """Write a case, new or changed."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a case, on what, by which data."""
+
+    kind: str
+    rule: str
+    sentence: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    editions: Mapping[str, Any]
+    evidence: Sequence[str]
+    shadow: Mapping[str, Any] | None = None
+
+
+async def save(tx: Tx, case: Case, decisions: Sequence[Decision] = ()) -> None:
+    """Write a case, new or changed, and what was decided about it."""
     place = case.place
+    told = _decision_columns(tx, decisions) if decisions else {}
     await tx.execute(
-        _SAVE,
+        f"WITH told AS ({_TELL}) {_SAVE}" if decisions else _SAVE,
+        **told,
         case_id=case.case_id,
         t=place.tenant_id,
         g=place.gateway,
@@ -184,6 +201,28 @@ ON CONFLICT (case_id) DO UPDATE SET amount_minor=excluded.amount_minor, state=ex
   fixed_at=excluded.fixed_at, held_by=excluded.held_by, held_since=excluded.held_since,
   held_until=excluded.held_until, settlement=excluded.settlement,
   subscription_id=excluded.subscription_id, changed_at=now()"""
+# What a decision is told by, in the order of the decisions of one unit of work.
+_TELL = """INSERT INTO decisions (decision_id, case_id, at, kind, rule, sentence, inputs, outputs, editions, evidence, shadow)
+  SELECT id, :case_id, CAST(:now AS timestamptz), kind, rule, sentence, inputs, outputs, editions, evidence, shadow
+  FROM unnest(CAST(:d_ids AS text[]), CAST(:d_kinds AS text[]), CAST(:d_rules AS text[]), CAST(:d_sentences AS text[]),
+    CAST(:d_inputs AS jsonb[]), CAST(:d_outputs AS jsonb[]), CAST(:d_editions AS jsonb[]), CAST(:d_evidence AS jsonb[]),
+    CAST(:d_shadows AS jsonb[]))
+    WITH ORDINALITY AS d(id, kind, rule, sentence, inputs, outputs, editions, evidence, shadow, place) ORDER BY place"""
+
+
+def _decision_columns(tx: Tx, decisions: Sequence[Decision]) -> dict[str, Any]:
+    return {
+        "now": tx.now,
+        "d_ids": [tx.ids.new("dec") for _ in decisions],
+        "d_kinds": [each.kind for each in decisions],
+        "d_rules": [each.rule for each in decisions],
+        "d_sentences": [each.sentence for each in decisions],
+        "d_inputs": [json.dumps(dict(each.inputs)) for each in decisions],
+        "d_outputs": [json.dumps(dict(each.outputs)) for each in decisions],
+        "d_editions": [json.dumps(dict(each.editions)) for each in decisions],
+        "d_evidence": [json.dumps(list(each.evidence)) for each in decisions],
+        "d_shadows": [None if each.shadow is None else json.dumps(dict(each.shadow)) for each in decisions],
+    }
 
 
 # Column of the ledger, its type, and where an attempt keeps it.
@@ -211,22 +250,26 @@ _LOG_ATTEMPTS = f"""INSERT INTO attempt_ledger (entry_id, tenant_id, gateway, ac
    ON CONFLICT (entry_id) DO NOTHING"""  # noqa: S608 - names of ours
 
 
+def ledger_entries(place: Place, told: Sequence[tuple[str, PastAttempt]], evidence: str) -> tuple[str, dict[str, Any]]:
+    """Return the statement that writes a payer's attempts, by entry id, to the ledger, and its parameters."""
+    columns = {name: [value(attempt) for _, attempt in told] for name, _, value in _LEDGER}
+    return _LOG_ATTEMPTS, {
+        "t": place.tenant_id,
+        "g": place.gateway,
+        "a": place.account,
+        "payer": place.payer_id,
+        "evidence": evidence,
+        "entry_ids": [entry_id for entry_id, _ in told],
+        **columns,
+    }
+
+
 async def log_attempts(tx: Tx, place: Place, told: Sequence[tuple[str, PastAttempt]], evidence: str) -> int:
     """Write a payer's attempts, by entry id, to the ledger; returns how many were not there."""
     if not told:
         return 0
-    columns = {name: [value(attempt) for _, attempt in told] for name, _, value in _LEDGER}
-    done = await tx.execute(
-        _LOG_ATTEMPTS,
-        t=place.tenant_id,
-        g=place.gateway,
-        a=place.account,
-        payer=place.payer_id,
-        evidence=evidence,
-        entry_ids=[entry_id for entry_id, _ in told],
-        **columns,
-    )
-    return done.rowcount
+    statement, parameters = ledger_entries(place, told, evidence)
+    return (await tx.execute(statement, **parameters)).rowcount
 
 
 async def log_attempt(tx: Tx, place: Place, entry_id: str, attempt: PastAttempt, evidence: str) -> bool:
@@ -305,29 +348,6 @@ async def profile(tx: Tx, place: Place) -> Any:
         g=place.gateway,
         a=place.account,
         p=place.payer_id,
-    )
-
-
-async def add_decision(
-    tx: Tx, case: Case, kind: str, rule: str, sentence: str, *, inputs: Mapping[str, Any], outputs: Mapping[str, Any],
-    editions: Mapping[str, Any], evidence: Sequence[str], shadow: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
-    """Write what was decided, on what, by which data."""
-    await tx.execute(
-        """INSERT INTO decisions (decision_id, case_id, at, kind, rule, sentence, inputs, outputs, editions, evidence, shadow)
-           VALUES (:id, :case_id, :at, :kind, :rule, :sentence, CAST(:inputs AS jsonb), CAST(:outputs AS jsonb),
-             CAST(:editions AS jsonb), CAST(:evidence AS jsonb), CAST(:shadow AS jsonb))""",
-        id=tx.ids.new("dec"),
-        case_id=case.case_id,
-        at=tx.now,
-        kind=kind,
-        rule=rule,
-        sentence=sentence,
-        inputs=json.dumps(dict(inputs)),
-        outputs=json.dumps(dict(outputs)),
-        editions=json.dumps(dict(editions)),
-        evidence=json.dumps(list(evidence)),
-        shadow=None if shadow is None else json.dumps(dict(shadow)),
     )
 
 

@@ -199,6 +199,13 @@ def test_an_invoice_that_is_read_twice_is_the_same_invoice() -> None:
     assert world.failures()[1:4][1] == world.failures()[2]
 
 
+def test_two_policies_of_one_name_are_refused_and_the_same_one_twice_is_one() -> None:
+    other = replace(preset("uniform-8"), attempts_max=2)
+    with pytest.raises(PolicyInvalid, match="two different policies are called 'uniform-8'"):
+        run_backtest("base", ["uniform-8"], [other], invoices=1)
+    assert list(run_backtest("base", ["never"], ["never"], invoices=1)["policies"]) == ["never"]
+
+
 def test_an_unknown_policy_or_no_invoices_is_refused() -> None:
     with pytest.raises(PolicyInvalid, match="known"):
         run_backtest("base", ["clever"], invoices=3)

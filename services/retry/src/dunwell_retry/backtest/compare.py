@@ -65,7 +65,10 @@ def run_backtest(
         raise ValueError(f"a back-test needs 1 or more invoices, not {invoices}")
     settings = settings or Settings()
     chosen = [named(entry) if isinstance(entry, str) else entry for entry in (*policies, *baselines)]
-    by_name = {policy.name: policy for policy in chosen}
+    by_name: dict[str, Policy] = {}
+    for policy in chosen:
+        if by_name.setdefault(policy.name, policy) != policy:
+            raise PolicyInvalid("name", f"two different policies are called {policy.name!r}: give one another name")
     factory = factory_of(world)
     opened = open_world(factory, seed, invoices)
     found: dict[str, list[Outcome]] = {}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -23,7 +24,8 @@ from dunwell_kit.logging import logger
 from dunwell_kit.settings import KitSettings
 from dunwell_kit.waiting import announced_or_moved
 
-CLAIM_ROWS = 20
+# So many are performed side by side; a slot that is free is filled at once.
+AT_ONCE = 20
 TRIES_MAX = 8
 # A failing performer is tried again after so many seconds of real time, doubling.
 BACKOFF_FIRST_SECONDS = 1.0
@@ -80,24 +82,51 @@ class Effects:
         self._poll = settings.poll_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Perform what is recorded until told to stop."""
-        while not stop.is_set():
-            self._database.wrote_effects.clear()
-            seen = self._database.clock.now()
-            performed = await self.turn()
-            metrics.HEARTBEAT.labels("effects").set(monotonic())
-            # Fewer than could be claimed: no other was open, and what is recorded since is announced.
-            if performed < CLAIM_ROWS:
+        """Perform what is recorded until told to stop; one that takes long holds up no other."""
+        performing: set[asyncio.Task[None]] = set()
+        try:
+            while not stop.is_set():
+                self._database.wrote_effects.clear()
+                seen = self._database.clock.now()
+                for task in [each for each in performing if each.done()]:
+                    performing.remove(task)
+                    # What a performance could not even write down ends the role.
+                    task.result()
+                free = AT_ONCE - len(performing)
+                rows = await self._claim(free) if free else []
+                metrics.HEARTBEAT.labels("effects").set(monotonic())
+                ended = partial(self._ended, full=free == len(rows))
+                for row in rows:
+                    task = asyncio.ensure_future(self._perform(row))
+                    task.add_done_callback(ended)
+                    performing.add(task)
+                # Fewer than could be claimed: no other was open, and what is recorded since is announced.
                 await announced_or_moved(self._database.wrote_effects, self._database.watch, seen, self._poll)
+        except asyncio.CancelledError:
+            for task in performing:
+                task.cancel()
+            raise
+        finally:
+            if performing:
+                await asyncio.wait(performing)
+
+    def _ended(self, task: asyncio.Task[None], *, full: bool) -> None:
+        """Look again where more may be open than could be claimed, or where the end is an error."""
+        if full or (not task.cancelled() and task.exception() is not None):
+            self._database.wrote_effects.set()
 
     async def turn(self) -> int:
         """Claim open effects and perform them side by side; returns how many were claimed."""
+        rows = await self._claim(AT_ONCE)
+        await asyncio.gather(*(self._perform(row) for row in rows))
+        return len(rows)
+
+    async def _claim(self, most: int) -> list[Row]:
         # Durable, unlike a timer's claim: what is performed outside cannot be taken back.
-        rows = await self._database.read(_CLAIM, now=self._database.clock.now(), lease=self._lease, most=CLAIM_ROWS)
+        rows = await self._database.read(_CLAIM, now=self._database.clock.now(), lease=self._lease, most=most)
         if rows:
             failpoint("effects.claimed")
-            await asyncio.gather(*(self._perform(row) for row in rows))
-        return len(rows)
+        return rows
 
     async def _perform(self, row: Row) -> None:
         effect = Effect(row["kind"], row["idem_key"], row["case_id"], json.loads(row["payload"]), row["tries"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,7 +9,7 @@ import pytest
 
 from dunwell_kit.clock import ManualClock
 from dunwell_kit.database import Database, Tx
-from dunwell_kit.effects import TRIES_MAX, Done, Effect, Effects, Postponed
+from dunwell_kit.effects import AT_ONCE, TRIES_MAX, Done, Effect, Effects, Postponed
 from dunwell_kit.failpoints import arm
 from dunwell_kit.ids import CountedIds
 from dunwell_kit.outputs import EffectRecorded
@@ -177,3 +178,92 @@ async def test_an_effect_of_a_rolled_back_unit_of_work_is_never_performed(databa
     with pytest.raises(LookupError):
         await database.transact(work)
     assert await effects_of(database, World()).turn() == 0
+
+
+class Hanging(World):
+    """Keys that begin with `slow` are answered when they may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def perform(self, effect: Effect) -> Done | Postponed:
+        if effect.idem_key.startswith("slow"):
+            await self.may_answer.wait()
+        return await super().perform(effect)
+
+
+async def test_one_that_hangs_holds_up_no_other_recorded_later(database: Database) -> None:
+    world = Hanging()
+    await record(database, "slow")
+    async with running(effects_of(database, world)):
+
+        async def claimed() -> bool:
+            return await row_of(database) == ("leased", 1)
+
+        async def two() -> bool:
+            return len(world.performed) == 2
+
+        await wait_until(claimed)
+        await record(database, "k1")
+        await record(database, "k2")
+        await wait_until(two)
+        assert sorted(key for key, _ in world.performed) == ["k1", "k2"]
+        world.may_answer.set()
+
+        async def all_told() -> bool:
+            return len(await outcomes(database)) == 3
+
+        await wait_until(all_told)
+
+
+async def test_more_than_fit_side_by_side_follow_as_slots_come_free(database: Database) -> None:
+    world = Hanging()
+    for number in range(AT_ONCE + 3):
+        await record(database, f"slow{number:02}")
+    async with running(effects_of(database, world)):
+
+        async def full() -> bool:
+            (row,) = await database.read("SELECT count(*) AS n FROM effects WHERE state='leased'")
+            return int(row["n"]) == AT_ONCE
+
+        async def all_told() -> bool:
+            return len(await outcomes(database)) == AT_ONCE + 3
+
+        await wait_until(full)
+        world.may_answer.set()
+        await wait_until(all_told)
+    assert sorted(world.performed) == [(f"slow{number:02}", 1) for number in range(AT_ONCE + 3)]
+
+
+async def test_a_stop_waits_for_what_is_being_performed(database: Database) -> None:
+    world, stop = Hanging(), asyncio.Event()
+    await record(database, "slow")
+    role = asyncio.ensure_future(effects_of(database, world).run(stop))
+
+    async def claimed() -> bool:
+        return await row_of(database) == ("leased", 1)
+
+    await wait_until(claimed)
+    stop.set()
+    database.wrote_effects.set()
+    assert (await asyncio.wait([role], timeout=0.1))[0] == set()
+    world.may_answer.set()
+    await role
+    assert await outcomes(database) == [("slow", "1")]
+
+
+async def test_what_cannot_even_be_written_down_ends_the_role(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Effect) -> Done:
+        raise ValueError("refused")
+
+    async def lost(*_: object) -> None:
+        raise LookupError("no way to write it down")
+
+    effects = effects_of(database, World(refuse))
+    monkeypatch.setattr(effects, "_failed", lost)
+    await record(database)
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(effects.run(asyncio.Event()), 10)

@@ -65,7 +65,7 @@ reference: setup ## Regenerate docs/reference from the code
 bench: setup ## Paired measurements on real Kafka and Postgres, about five minutes; JSON in var/bench
 	@$(PY) -m bench
 
-backtest: setup ## Compare policies on all worlds (long); writes docs/reference/backtest.md
+backtest: setup ## Compare all policies on all worlds (half an hour); writes docs/reference/backtest.md
 	@OPENBLAS_NUM_THREADS=1 $(PY) -c "from dunwell_retry.backtest.command import main; main(['reference', '--jobs', '2'])"
 
 clean: ## Remove what runs left behind (never the environment)

@@ -48,7 +48,10 @@ def _days(value: float | None) -> str:
 def _differences(report: Mapping[str, Any]) -> list[str]:
     lines = ["| pair | recovered, points (95 %) | charges / invoice | net value, $ / invoice |", "|---|---:|---:|---:|"]
     for name, entry in report["differences"].items():
-        if not name.startswith("smart"):
+        ours, _, baseline = name.partition(" - ")
+        # A limited baseline is one for a policy of the same limit.
+        _, _, most = baseline.partition("@")
+        if not ours.startswith("smart") or (most and not ours.endswith(f"@{most}")):
             continue
         won = entry["recovered_rate"]
         lines.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sized
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -84,6 +84,7 @@ class Effects:
     async def run(self, stop: asyncio.Event) -> None:
         """Perform what is recorded until told to stop; one that takes long holds up no other."""
         performing: set[asyncio.Task[None]] = set()
+        ended = partial(self._ended, performing)
         try:
             while not stop.is_set():
                 self._database.wrote_effects.clear()
@@ -95,7 +96,6 @@ class Effects:
                 free = AT_ONCE - len(performing)
                 rows = await self._claim(free) if free else []
                 metrics.HEARTBEAT.labels("effects").set(monotonic())
-                ended = partial(self._ended, full=free == len(rows))
                 for row in rows:
                     task = asyncio.ensure_future(self._perform(row))
                     task.add_done_callback(ended)
@@ -110,9 +110,9 @@ class Effects:
             if performing:
                 await asyncio.wait(performing)
 
-    def _ended(self, task: asyncio.Task[None], *, full: bool) -> None:
-        """Look again where more may be open than could be claimed, or where the end is an error."""
-        if full or (not task.cancelled() and task.exception() is not None):
+    def _ended(self, performing: Sized, task: asyncio.Task[None]) -> None:
+        """Look again where no slot was free, so that more may be open, and where the end is an error."""
+        if len(performing) >= AT_ONCE or (not task.cancelled() and task.exception() is not None):
             self._database.wrote_effects.set()
 
     async def turn(self) -> int:

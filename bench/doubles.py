@@ -14,7 +14,7 @@ from dunwell_ingest import store
 from dunwell_ingest.edge import Edge, GroupCommit
 from dunwell_ingest.model import Arrived
 from dunwell_kit.clock import SystemClock
-from dunwell_kit.database import Database, Tx
+from dunwell_kit.database import Database, Row, Tx
 from dunwell_kit.ids import RandomIds
 
 T = TypeVar("T")
@@ -46,6 +46,10 @@ class NoStore(Database):
     async def transact(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Run the unit of work; its statements reach nobody."""
         return await work(cast("Tx", _Nowhere()))
+
+    async def read(self, _statement: str, **_parameters: Any) -> list[Row]:
+        """Do nothing, and find nothing."""
+        return []
 
 
 class OneInsertEach(GroupCommit):

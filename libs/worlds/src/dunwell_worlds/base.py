@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
 from dunwell_worlds import paydays, zones
-from dunwell_worlds.draws import Population, population
+from dunwell_worlds.draws import ISSUERS, Population, population
 from dunwell_worlds.failures import Failures
 from dunwell_worlds.fees import ChargeLog
-from dunwell_worlds.hashing import key, uniform
+from dunwell_worlds.hashing import drawn, key, stirred, uniform
 from dunwell_worlds.issuers import Issuers
 from dunwell_worlds.latents import Latents, latents
+from dunwell_worlds.live import Live
 from dunwell_worlds.observed import Codes
 from dunwell_worlds.parameters import (
     AUTH,
@@ -46,29 +46,12 @@ from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instr
 
 _T = TypeVar("_T")
 HOUR = 3600
+_ISSUER_IDS = tuple(f"iss_{number:02d}" for number in range(ISSUERS))
 _NEVER = (HARD, REVOKED, AUTH)
 # While the whole issuer is down a charge passes by mistake only.
 _DOWN = 0.01
 # Chances before and after an obstacle has gone away.
 _CLEARED = {LIMIT: (0.02, 0.85), OUTAGE: (0.02, 0.94), EXPIRED: (0.0, 0.9)}
-
-
-@dataclass(slots=True)
-class _Live:
-    """What has happened to one invoice so far."""
-
-    payer: Payer
-    log: ChargeLog
-    last: int
-    approved: bool = False
-    offset: int = 0
-    offset_ends: int = 0
-
-    def local(self, zone: str, second: int) -> int:
-        """Return wall-clock seconds; charges come in time order, so that the offset is looked up twice a year."""
-        if second >= self.offset_ends:
-            self.offset, self.offset_ends = zones.offset_until(zone, second)
-        return second + self.offset
 
 
 class BaseWorld:
@@ -105,11 +88,11 @@ class BaseWorld:
         self._issuers = Issuers(seed, parameters, start, days)
         self._codes = Codes(seed, parameters, start)
         self._luck = key(seed, "approval")
-        self._second_route = key(seed, "second route")
+        self._second_route, self._expiry = key(seed, "second route"), key(seed, "expiry")
         table, _, _ = paydays.variants(parameters.calendar)
         self._last_payday = table
         self._take(people)
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, Live] = {}
         self._prefix = f"in_{seed}"
         # The invoice that was asked about last: calls about one invoice mostly follow each other.
         self._asked: str | None = None
@@ -124,7 +107,7 @@ class BaseWorld:
     def _take(self, people: Population) -> None:
         """Keep the population as lists: one element is read far faster than from an array."""
         self._reason: list[int] = people.reason.tolist()
-        self._network: list[int] = people.network.tolist()
+        self._network: list[str] = [NETWORKS[number] for number in people.network.tolist()]
         self._funding: list[int] = people.funding.tolist()
         self._amount: list[int] = people.amount_minor.tolist()
         self._issuer: list[int] = people.issuer.tolist()
@@ -153,9 +136,10 @@ class BaseWorld:
         country, zone, _ = PLACES[self._place[index]]
         tenant, _, routes = TENANTS[self._tenant[index]]
         failed = datetime.fromtimestamp(self._failed[index], UTC)
+        self._ask_about(f"{self._prefix}_{index}", index)
         return _filled(
             FailedInvoice,
-            invoice_id=f"in_{self.seed}_{index}",
+            invoice_id=self._asked,
             payer_id=f"pay_{self.seed}_{index}",
             tenant_id=tenant,
             amount_minor=self._amount[index],
@@ -168,11 +152,11 @@ class BaseWorld:
             instruments=(
                 _filled(
                     Instrument,
-                    instrument_id=f"pm_{self.seed}_{index}",
+                    instrument_id=self._asked_method,
                     kind="card",
-                    network=NETWORKS[self._network[index]],
+                    network=self._network[index],
                     funding=FUNDINGS[self._funding[index]],
-                    issuer_id=f"iss_{self._issuer[index]:02d}",
+                    issuer_id=_ISSUER_IDS[self._issuer[index]],
                     country=country,
                     expires=self._expires(index, failed),
                 ),
@@ -184,7 +168,7 @@ class BaseWorld:
     def _expires(self, index: int, failed: datetime) -> tuple[int, int]:
         """Return a month that has passed when the card expired, else one in the next four years."""
         months = failed.year * 12 + failed.month - 1
-        spread = int(uniform(key(self.seed, "expiry"), index) * 48)
+        spread = int(uniform(self._expiry, index) * 48)
         months += -1 - spread % 2 if self._reason[index] == EXPIRED and spread % 4 else 1 + spread
         return months // 12, months % 12 + 1
 
@@ -195,15 +179,17 @@ class BaseWorld:
         return self._built[1]
 
     def _first_decline(self, index: int) -> Decline:
-        code = self._codes.code(index, self._reason[index], self._failed[index], first=True)
-        return self._decline(index, code, self._failed[index])
+        second = self._failed[index]
+        code = self._codes.code(index, self._reason[index], second, None)
+        return self._decline(index, code, second, stirred(index, second // HOUR))
 
-    def _decline(self, index: int, code: str, second: int) -> Decline:
-        clear, network, reason = self._latents.clear[index], NETWORKS[self._network[index]], self._reason[index]
+    def _decline(self, index: int, code: str, second: int, stir: int) -> Decline:
+        clear, network, reason = 0.0, self._network[index], self._reason[index]
         # Only Mastercard's advice on missing funds tells of the next pay day.
-        if reason == NSF and network == "mastercard" and code == "51" and not self._line[index]:
-            clear = self._next_payday(index, second)
-        return self._codes.decline(index, code, network, reason, second, clear)
+        if network == "mastercard" and code == "51":
+            funds = reason == NSF and not self._line[index]
+            clear = self._next_payday(index, second) if funds else self._latents.clear[index]
+        return self._codes.decline(index, code, network, reason, second, clear, stir)
 
     # What banks answer.
 
@@ -213,32 +199,42 @@ class BaseWorld:
         Raises:
             ValueError: Unknown invoice, instrument, route or initiator; a naive instant; a step back in time.
         """
-        index = self._index(invoice_id)
+        index = self._asked_index if invoice_id == self._asked else self._index(invoice_id)
         if instrument_id != self._asked_method:
             raise ValueError(f"invoice {invoice_id!r} has no instrument {instrument_id!r}")
-        if route not in TENANTS[self._tenant[index]][2]:
+        live = self._live.get(index) or self._begun(index)
+        if route not in live.routes:
             raise ValueError(f"invoice {invoice_id!r} has no route {route!r}")
         if initiator not in ("merchant", "payer"):
             raise ValueError(f"unknown initiator {initiator!r}")
         second = self._second(at)
-        live = self._entered(index, second)
-        network = NETWORKS[self._network[index]]
-        if live.approved or (live.payer.paid_at is not None and live.payer.paid_at <= second):
+        live.move(second)
+        network, payer = live.network, live.payer
+        if live.approved or (payer.paid_at is not None and payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
-        local = live.local(PLACES[self._place[index]][1], second)
-        down = self._issuers.down(self._issuer[index], second // HOUR)
+        hour, local = second // HOUR, live.local(second)
+        stir, down = stirred(index, hour), self._issuers.down(live.issuer, hour)
         probability = self._probability(index, second, local, route, live, down)
-        if self._reason[index] == BLOCK and route != "stripe" and not live.payer.works(second):
+        if probability == 0.0:
+            luck = 1.0
+        elif live.reason == BLOCK and route != "stripe" and not payer.works(second):
             luck = uniform(self._second_route, index)  # a second processor is accepted once and for all, or never
         else:
-            luck = uniform(self._luck, index, second // HOUR)
+            luck = drawn(self._luck, stir)
         if luck < probability:
             live.approved = True
-            return _result(True, None, live.log.sent(second, network, None, None))
-        code = "91" if down else self._refusal_code(index, second, local)
-        decline = self._decline(index, code, second)
-        live.payer.saw_refusal(second)
-        return _result(False, decline, live.log.sent(second, network, decline.network_code, decline.advice_code))
+            cost = live.log.sent(second, network, None, None)
+            return _filled(AttemptResult, approved=True, decline=None, cost_minor_usd=cost)
+        maintained = down or self._issuers.maintained(live.issuer, local % 86400 // HOUR)
+        code = "91" if maintained else self._codes.code(index, live.reason, second, stir)
+        decline = live.said.get(code)
+        if decline is None:
+            decline = self._decline(index, code, second, stir)
+            if network != "mastercard":
+                live.said[code] = decline
+        payer.saw_refusal(second)
+        cost = live.log.sent(second, network, decline.network_code, decline.advice_code)
+        return _filled(AttemptResult, approved=False, decline=decline, cost_minor_usd=cost)
 
     def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
         """Return the true chance of approval at an instant, given the charges so far."""
@@ -253,18 +249,20 @@ class BaseWorld:
         """Return the true reason of the failure."""
         return REASONS[self._reason[self._index(invoice_id)]]
 
-    def _probability(self, index: int, second: int, local: int, route: str, live: _Live, down: bool) -> float:
+    def _probability(self, index: int, second: int, local: int, route: str, live: Live, down: bool) -> float:
         """Return the chance of a charge; who stands in for an issuer that is down knows a dead card, too."""
+        works = live.payer.works(second)
         if down:
-            return 0.0 if self._reason[index] in _NEVER and not live.payer.works(second) else _DOWN
+            return 0.0 if live.reason in _NEVER and not works else _DOWN
         local_hour = local % 86400 // HOUR
-        factor = self._issuers.factor(self._issuer[index], second // HOUR, local_hour)
-        if live.payer.works(second):
-            return 0.97 * factor
-        return min(0.99, self._by_reason(index, second, local, local_hour, route, live) * factor)
+        chance = 0.97 if works else self._by_reason(index, second, local, local_hour, route, live)
+        if chance == 0.0:
+            return 0.0
+        chance *= self._issuers.factor(live.issuer, second // HOUR, local_hour)
+        return chance if works else min(0.99, chance)
 
-    def _by_reason(self, index: int, second: int, local: int, local_hour: int, route: str, live: _Live) -> float:
-        reason = self._reason[index]
+    def _by_reason(self, index: int, second: int, local: int, local_hour: int, route: str, live: Live) -> float:
+        reason = live.reason
         if reason in _NEVER:
             return 0.0
         if reason == NSF and not self._line[index]:
@@ -275,7 +273,7 @@ class BaseWorld:
             last = live.log.last_second or self._failed[index]
             return chance * (0.35 if second - last < 20 * HOUR else 1.0)
         if reason == BLOCK:
-            return 0.25 if route != TENANTS[self._tenant[index]][2][0] else 0.004
+            return 0.25 if route != live.routes[0] else 0.004
         cleared = second >= self._latents.clear[index]
         if reason == NSF:
             return (0.15 if second >= self._latents.refill[index] else 0.93) if cleared else 0.02
@@ -298,11 +296,6 @@ class BaseWorld:
         ahead = bisect_right(days[today : today + 40].tolist(), int(days[today]))
         return second + ahead * 86400.0
 
-    def _refusal_code(self, index: int, second: int, local: int) -> str:
-        if self._issuers.maintained(self._issuer[index], local % 86400 // HOUR):
-            return "91"
-        return self._codes.code(index, self._reason[index], second, first=False)
-
     # What payers do.
 
     def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:
@@ -313,11 +306,13 @@ class BaseWorld:
             raise ValueError(f"unknown tone {tone!r}; known: {', '.join(TONES)}")
         index = self._index(invoice_id)
         second = self._second(at)
-        self._entered(index, second).payer.read(second, channel, tone, kind)
+        live = self._live.get(index) or self._begun(index)
+        live.move(second)
+        live.payer.read(second, channel, tone, kind)
 
     def payer_actions(self, invoice_id: str, after: datetime, until: datetime) -> Sequence[PayerAction]:
         """Return what the payer does in (after, until], oldest first."""
-        live = self._live.get(self._index(invoice_id))
+        live = self._live.get(self._asked_index if invoice_id == self._asked else self._index(invoice_id))
         if live is None or not live.payer.messages:
             return ()
         if not live.approved:
@@ -332,38 +327,38 @@ class BaseWorld:
         prefix, _, tail = invoice_id.rpartition("_")
         if prefix != self._prefix or not tail.isdecimal() or int(tail) >= self._count:
             raise ValueError(f"this world has no invoice {invoice_id!r}")
-        self._asked, self._asked_index = invoice_id, int(tail)
-        self._asked_method = f"pm_{self.seed}_{self._asked_index}"
+        self._ask_about(invoice_id, int(tail))
         return self._asked_index
+
+    def _ask_about(self, invoice_id: str, index: int) -> None:
+        self._asked, self._asked_index, self._asked_method = invoice_id, index, f"pm_{self.seed}_{index}"
 
     def _second(self, at: datetime) -> int:
         if at.tzinfo is None:
             raise ValueError(f"{at.isoformat()} is naive; instants are aware UTC")
         return int(at.timestamp())
 
-    def _new(self, index: int) -> _Live:
-        failed = self._failed[index]
+    def _new(self, index: int) -> Live:
+        failed, zone = self._failed[index], PLACES[self._place[index]][1]
+        offset, offset_ends = zones.offset_until(zone, failed)
         payer = Payer(
             reason=REASONS[self._reason[index]],
             engagement=self._engagement[index],
             failed=failed,
-            offset=zones.offset_seconds(PLACES[self._place[index]][1], failed),
+            offset=offset,
             seed=self.seed,
             subject=index,
         )
         first = self._told_first(index)
-        return _Live(payer, ChargeLog(first.network_code, first.advice_code, failed), failed)
+        log = ChargeLog(first.network_code, first.advice_code, failed)
+        routes = TENANTS[self._tenant[index]][2]
+        return Live(
+            payer, log, failed, self._reason[index], self._network[index], routes, zone, self._issuer[index], offset,
+            offset_ends, {},
+        )  # fmt: skip
 
-    def _entered(self, index: int, second: int) -> _Live:
-        """Return the invoice's state after moving it on to an instant."""
-        live = self._live.get(index)
-        if live is None:
-            live = self._live[index] = self._new(index)
-        if second < live.last:
-            raise ValueError(f"calls about one invoice come in time order; {second} is before {live.last}")
-        live.last = second
-        if live.payer.messages:
-            live.payer.advance(second)
+    def _begun(self, index: int) -> Live:
+        live = self._live[index] = self._new(index)
         return live
 
     def _local(self, index: int, second: int) -> int:
@@ -376,10 +371,6 @@ def _filled(kind: type[_T], /, **values: Any) -> _T:
     # The values themselves become its dictionary: nothing is copied.
     object.__setattr__(found, "__dict__", values)
     return found
-
-
-def _result(approved: bool, decline: Decline | None, cost: int) -> AttemptResult:
-    return _filled(AttemptResult, approved=approved, decline=decline, cost_minor_usd=cost)
 
 
 def make(

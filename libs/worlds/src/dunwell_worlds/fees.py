@@ -40,17 +40,15 @@ class ChargeLog:
     def sent(self, second: int, network: str, code: str | None, advice: str | None) -> int:
         """Count one charge and return its price; `code` is None when it was approved."""
         cost = _AUTHORISATION
-        # In the order of time: what lies in a window is the end of the list.
         refused = self._refused
-        month = len(refused) - bisect_right(refused, second - _MONTH)
         if network == "visa":
             if self._stopped:
                 cost += _VISA_NEVER
-            if month > _VISA_CAP:
+            # Only where there are enough of them at all it matters which lie in the window.
+            if len(refused) > _VISA_CAP and _within(refused, second - _MONTH) > _VISA_CAP:
                 cost += _VISA_EXCESS
         elif network == "mastercard":
-            day = len(refused) - bisect_right(refused, second - _DAY)
-            if self._stopped or day >= _MC_DAY or month >= _MC_MONTH:
+            if self._stopped or (len(refused) >= _MC_DAY and _mastercard_excess(refused, second)):
                 cost += _MC_EXCESS
             if code == "51" and advice is not None:
                 cost += _MC_ADVISED_FUNDS
@@ -58,5 +56,15 @@ class ChargeLog:
         self.last_second = second
         if code is not None:
             refused.append(second)
-            self._note(code, advice)
+            if not self._stopped:
+                self._note(code, advice)
         return cost
+
+
+def _within(refused: list[int], after: int) -> int:
+    # In the order of time: what lies in a window is the end of the list.
+    return len(refused) - bisect_right(refused, after)
+
+
+def _mastercard_excess(refused: list[int], second: int) -> bool:
+    return _within(refused, second - _DAY) >= _MC_DAY or _within(refused, second - _MONTH) >= _MC_MONTH

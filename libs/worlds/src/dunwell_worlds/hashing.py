@@ -41,6 +41,22 @@ def uniform(concern_key: int, subject: int, counter: int = 0) -> float:
     return (value ^ (value >> 31)) * _SCALE
 
 
+def stirred(subject: int, counter: int = 0) -> int:
+    """Return what all draws of one subject and counter have in common, for `drawn`: half of the work of each."""
+    value = (((subject << 24) ^ counter) + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def drawn(concern_key: int, stir: int) -> float:
+    """Return the number of `uniform(concern_key, subject, counter)`; `stir` is `stirred(subject, counter)`."""
+    value = ((concern_key ^ stir) + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (value ^ (value >> 31)) * _SCALE
+
+
 def generator(seed: int, concern: str) -> np.random.Generator:
     """Return the generator that draws one concern for all invoices at once, in invoice order."""
     return np.random.default_rng([seed & _MASK, zlib.crc32(concern.encode())])

@@ -24,6 +24,7 @@ _FUNDINGS = frozenset(("credit", "debit", "prepaid", "none"))
 _AMOUNT_MAX = 2**63 - 1
 # Instants and expiries of payments; what is added to them stays in the calendar.
 YEARS = range(1970, 2200)
+# In the order in which they are looked at.
 _TEXTS = ("invoice_id", "payer_id", "tenant_id", "gateway", "currency", "timezone")
 _CODES = ("gateway_code", "network_code", "advice_code", "message")
 
@@ -71,10 +72,12 @@ def _zone_known(name: str) -> bool:
 
 
 def _broken_terms(invoice: FailedInvoice) -> str | None:
-    for name in _TEXTS:
-        value = getattr(invoice, name)
+    texts = (
+        invoice.invoice_id, invoice.payer_id, invoice.tenant_id, invoice.gateway, invoice.currency, invoice.timezone,
+    )  # fmt: skip
+    for number, value in enumerate(texts):
         if value.__class__ is not str or not value:
-            return f"{name} must be a text, not {value!r}"
+            return f"{_TEXTS[number]} must be a text, not {value!r}"
     if invoice.failed_at < invoice.due_at:
         return "failed_at lies before due_at"
     if invoice.due_at.year not in YEARS or invoice.failed_at.year not in YEARS:
@@ -132,7 +135,7 @@ def _broken_instrument(instrument: Instrument) -> str | None:
     expires = instrument.expires
     if expires is None:
         return None
-    if not _is_list(expires) or len(expires) != 2 or any(type(part) is not int for part in expires):
+    if not _is_list(expires) or len(expires) != 2 or type(expires[0]) is not int or type(expires[1]) is not int:
         return f"expires must be (year, month) or None, not {expires!r}"
     if expires[0] not in YEARS or not 1 <= expires[1] <= 12:
         return f"impossible expiry {expires!r}"
@@ -143,6 +146,15 @@ def broken_decline(decline: Decline) -> str | None:
     """Return what a refusal breaks: it must be a `Decline` whose codes are texts or None."""
     if not isinstance(decline, Decline):
         return f"a decline must be a Decline, not {type(decline).__name__}"
+    gateway, network, advice, message = decline.gateway_code, decline.network_code, decline.advice_code, decline.message
+    # One look where all is well: every answer of a bank is checked.
+    if (
+        (gateway is None or gateway.__class__ is str)
+        and (network is None or network.__class__ is str)
+        and (advice is None or advice.__class__ is str)
+        and (message is None or message.__class__ is str)
+    ):
+        return None
     for name in _CODES:
         value = getattr(decline, name)
         if value is not None and value.__class__ is not str:
@@ -155,27 +167,34 @@ def _broken_past(invoice: FailedInvoice) -> str | None:
     if not _is_list(history):
         return f"history must be a tuple of past payments, not {type(history).__name__}"
     before: PastPayment | None = None
+    latest: datetime | None = None
+    # The refusal that was looked at last: rows of a past mostly share a few.
+    sound: Decline | None = None
     for payment in history:
-        at = payment.at
+        at, amount, decline = payment.at, payment.amount_minor, payment.decline
         if at.__class__ is not datetime or at.tzinfo is not UTC:
             aware(at, f"invoice {invoice.invoice_id!r}", "history[].at")
-        if before is not None and at <= before.at:
-            if at < before.at:
+        if latest is not None and at <= latest:
+            if at < latest:
                 return "history is not in time order"
             if payment == before:
                 return f"history holds the payment of {at.isoformat()} twice"
         # One look where all is well: this runs for every row of every past.
-        if payment.approved is True and payment.decline is None and type(payment.amount_minor) is int:
-            if payment.amount_minor <= 0:
-                return "history[].amount_minor must be an int > 0"
-        elif (rule := _broken_payment(payment)) is not None:
-            return rule
-        before = payment
-    if before is None:
+        if (
+            amount.__class__ is not int
+            or amount <= 0
+            or not ((payment.approved is True and decline is None) or (payment.approved is False and decline is sound))
+        ):
+            rule = _broken_payment(payment)
+            if rule is not None:
+                return rule
+            sound = decline
+        before, latest = payment, at
+    if latest is None:
         return None
     if history[0].at.year not in YEARS:
         return f"history must lie in the years {YEARS[0]} to {YEARS[-1]}"
-    return None if before.at <= invoice.failed_at else "history reaches past failed_at"
+    return None if latest <= invoice.failed_at else "history reaches past failed_at"
 
 
 def _broken_payment(payment: PastPayment) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from dunwell_worlds.hashing import key, mixed, uniform
+from dunwell_worlds.hashing import drawn, key, mixed, uniform
 from dunwell_worlds.issuers import DRIFT_DAYS
 from dunwell_worlds.parameters import ADVICE_HOURS, CODES, GATEWAY_CODES, HARD, NSF, Parameters
 from dunwell_worlds.paydays import EPOCH
@@ -31,21 +31,34 @@ class Codes:
         self._start = (start - EPOCH).days
         self._rows = parameters.codes
         self._drifting: dict[int, int] = {}
-        # The draw behind the first code of the invoice that was asked about last: most refusals repeat that code.
+        # The draws behind the first code and its words of the invoice that was asked about last: most refusals repeat
+        # that code.
         self._drawn, self._drawn_for = 0.0, -1
+        self._worded, self._worded_for = 0, -1
+        # That first code itself, which stays the same until the answers drift: of an invoice, in an epoch.
+        self._repeated, self._repeated_for = "", (-1, -1)
         # A world says the same few hundred things over and over.
         self._declines: dict[tuple[str, str, str | None], Decline] = {}
 
-    def code(self, index: int, reason: int, second: int, *, first: bool) -> str:
-        """Return the network code of a refusal."""
-        if not first and uniform(self._again, index, second // 3600) >= _PERSISTENCE:
-            return self._pick(index, reason, second, uniform(self._fresh, index, second // 3600))
-        if index != self._drawn_for:
-            self._drawn, self._drawn_for = uniform(self._first, index), index
-        return self._pick(index, reason, second, self._drawn)
+    def code(self, index: int, reason: int, second: int, stir: int | None) -> str:
+        """Return the network code of a refusal.
 
-    def _pick(self, index: int, reason: int, second: int, luck: float) -> str:
-        epoch = (second // 86400 - self._start) // DRIFT_DAYS
+        Args:
+            stir: `stirred` of the invoice and its hour; None for the first refusal.
+        """
+        if stir is not None and drawn(self._again, stir) >= _PERSISTENCE:
+            return self._pick(index, reason, self._epoch(second), drawn(self._fresh, stir))
+        asked = index, self._epoch(second)
+        if asked != self._repeated_for:
+            if index != self._drawn_for:
+                self._drawn, self._drawn_for = uniform(self._first, index), index
+            self._repeated, self._repeated_for = self._pick(index, reason, asked[1], self._drawn), asked
+        return self._repeated
+
+    def _epoch(self, second: int) -> int:
+        return (second // 86400 - self._start) // DRIFT_DAYS
+
+    def _pick(self, index: int, reason: int, epoch: int, luck: float) -> str:
         drifting = self._drifting.get(epoch)
         if drifting is None:
             drifting = self._drifting[epoch] = mixed(self._drift ^ epoch) % len(CODES)
@@ -57,13 +70,24 @@ class Codes:
                 return code
         return self._rows[reason][-1][0]
 
-    def decline(self, index: int, code: str, network: str, reason: int, second: int, clear: float) -> Decline:
-        """Return the whole refusal, with Mastercard's advice where it gives one."""
+    def decline(
+        self, index: int, code: str, network: str, reason: int, second: int, clear: float, stir: int
+    ) -> Decline:  # fmt: skip
+        """Return the whole refusal, with Mastercard's advice where it gives one.
+
+        Args:
+            clear: When missing funds will be there; only Mastercard's advice on them asks for it.
+            stir: `stirred` of the invoice and its hour.
+        """
         names = GATEWAY_CODES[code]
-        gateway_code = names[0] if len(names) == 1 else names[mixed(self._first ^ index) % len(names)]
+        gateway_code = names[0]
+        if len(names) > 1:
+            if index != self._worded_for:
+                self._worded, self._worded_for = mixed(self._first ^ index), index
+            gateway_code = names[self._worded % len(names)]
         advice = None
         if network == "mastercard":
-            luck = uniform(self._advice, index, second // 3600)
+            luck = drawn(self._advice, stir)
             if code == "51":
                 advice = self._interval(luck, second, clear, truthful=reason == NSF)
             elif reason == HARD and luck < _HARD_ADVICE:

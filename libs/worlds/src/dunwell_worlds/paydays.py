@@ -6,8 +6,7 @@ Source: US Bureau of Labor Statistics, The Economics Daily, 5 June 2014 (lengths
 
 from __future__ import annotations
 
-from calendar import monthrange
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 
 import numpy as np
@@ -35,12 +34,11 @@ def _last(paid: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 def _of_month(*days: int) -> NDArray[np.bool_]:
     """Return the mask of days of the month; 0 is the last one."""
-    paid = np.zeros(_DAYS.size, dtype=bool)
-    for at, day in enumerate(_DAYS.tolist()):
-        on = EPOCH + timedelta(days=day)
-        last = monthrange(on.year, on.month)[1]
-        paid[at] = on.day in days or (0 in days and on.day == last)
-    return paid
+    day = _DAYS.astype("datetime64[D]")
+    month = day.astype("datetime64[M]")
+    of_month = (day - month.astype("datetime64[D]")).astype(np.int64) + 1
+    last = day + 1 == (month + 1).astype("datetime64[D]")
+    return np.asarray(np.isin(of_month, days) | (last & (0 in days)))
 
 
 def _every(days: int, phase: int) -> NDArray[np.bool_]:

@@ -127,7 +127,8 @@ class Payer:
 
     def saw_refusal(self, at: int) -> None:
         """Feel one more refused charge: the banks of three payers in ten push it to their phones."""
-        self.advance(at)
+        if self.messages:
+            self.advance(at)
         if self.pushed is None:
             self.pushed = uniform(key(self.seed, "push"), self.subject) < 0.3
         if self.pushed:

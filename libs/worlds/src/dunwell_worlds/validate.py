@@ -107,7 +107,9 @@ class ValidatedWorld:
         """Charge once and check the result."""
         if at.__class__ is not datetime or at.tzinfo is not UTC:
             aware(at, f"invoice {invoice_id!r}", "at")
-        self._in_order(invoice_id, at)
+        if self._asked.get(invoice_id, at) > at:
+            raise self._out_of_order(invoice_id, at)
+        self._asked[invoice_id] = at
         try:
             result = self.inner.attempt(invoice_id, at, instrument_id, route, initiator)
         except Exception as error:
@@ -129,7 +131,9 @@ class ValidatedWorld:
     def deliver(self, invoice_id: str, at: datetime, channel: str, tone: str, kind: str) -> None:
         """Let a message reach the payer."""
         aware(at, f"invoice {invoice_id!r}", "at")
-        self._in_order(invoice_id, at)
+        if self._asked.get(invoice_id, at) > at:
+            raise self._out_of_order(invoice_id, at)
+        self._asked[invoice_id] = at
         try:
             self.inner.deliver(invoice_id, at, channel, tone, kind)
         except Exception as error:
@@ -163,11 +167,9 @@ class ValidatedWorld:
             before = action.at
         return actions
 
-    def _in_order(self, invoice_id: str, at: datetime) -> None:
-        last = self._asked.get(invoice_id)
-        if last is not None and at < last:
-            raise ValueError(f"invoice {invoice_id!r}: {at.isoformat()} comes before {last.isoformat()}")
-        self._asked[invoice_id] = at
+    def _out_of_order(self, invoice_id: str, at: datetime) -> ValueError:
+        last = self._asked[invoice_id]
+        return ValueError(f"invoice {invoice_id!r}: {at.isoformat()} comes before {last.isoformat()}")
 
 
 def _raised(world: str, method: str, invoice_id: str | None, error: Exception) -> WorldBroken:
@@ -189,7 +191,8 @@ class _Telling:
             reason: str = self._inner.hidden_reason(invoice_id)
         except Exception as error:
             raise _raised(self._name, "hidden_reason", invoice_id, error) from error
-        _need(isinstance(reason, str), f"invoice {invoice_id!r}", f"hidden_reason must be a text, not {reason!r}")
+        if not isinstance(reason, str):
+            raise WorldBroken(f"invoice {invoice_id!r}: hidden_reason must be a text, not {reason!r}")
         return reason
 
     def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:

@@ -5,7 +5,7 @@ Owns: UTC <-> local hours since 1970. Refuses: `datetime` objects; callers conve
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 # The span for which offsets are tabulated; worlds live inside it with two years of history.
 _FIRST, _LAST = datetime(2019, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+# Offsets change on whole hours of UTC or on halves of them.
+_WEEK, _HALF_HOUR = timedelta(days=7), timedelta(minutes=30)
 # Far past any instant: the last offset that is known stays.
 _LAST_SECOND = 2**62
 
@@ -30,12 +32,13 @@ def _transitions(name: str) -> tuple[list[int], list[int]]:
     starts, offsets = [int(_FIRST.timestamp())], [offset(_FIRST)]
     day = _FIRST
     while day < _LAST:
-        following = day + timedelta(days=1)
+        # Looking at every day would cost as much as drawing a world. No zone of the span changes twice in a week.
+        following = day + _WEEK
         if offset(following) != offsets[-1]:
-            # Offsets change on whole hours of UTC or on halves of them.
-            step = day
-            while offset(step) == offsets[-1]:
-                step += timedelta(minutes=30)
+            steps = range(_WEEK // _HALF_HOUR + 1)
+            step = day + _HALF_HOUR * bisect_left(
+                steps, True, key=lambda at: offset(day + _HALF_HOUR * at) != offsets[-1]
+            )
             starts.append(int(step.timestamp()))
             offsets.append(offset(step))
         day = following

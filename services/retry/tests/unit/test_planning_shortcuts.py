@@ -17,6 +17,7 @@ from dunwell_retry.planning.planner import next_charge, plan
 from dunwell_retry.planning.reading import readings_of
 from dunwell_retry.planning.rhythm import EPOCH, HYPOTHESES, pay_table
 from dunwell_retry.planning.scenarios import Columns, still_chances
+from dunwell_retry.planning.schedules import moments
 from dunwell_retry.planning.view import view_of
 from dunwell_retry.policies.document import Floor
 from dunwell_retry.policies.presets import preset
@@ -81,6 +82,33 @@ def test_permits_that_grew_say_what_permits_over_the_whole_case_say(number: int)
             later = at + timedelta(hours=ahead)
             assert permits.ask(later, method) == Permits(case).ask(later, method)
             assert supposed.ask(later, method).permit >= permits.ask(later, method).permit
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_permits_that_grew_in_place_say_what_permits_over_the_whole_case_say(number: int) -> None:
+    case = CASES[number]
+    method, permits = case.methods[0].instrument_id, Permits(case)
+    for hours in (5, 30, 60, 61):
+        at = case.failed_at + timedelta(hours=hours)
+        supposed, before = permits.supposing(at, method), permits.ask(at, method)
+        case = after_charge(case, Sent(at, method, "stripe", False, case.decline))
+        permits.add(case)
+        for later in (at, at + timedelta(hours=1), at + timedelta(hours=40)):
+            assert permits.ask(later, method) == Permits(case).ask(later, method)
+            assert supposed.ask(later, method).permit >= permits.ask(later, method).permit
+        assert permits.ask(at, method).counters != before.counters, "an answer of before the charge is not kept"
+
+
+@pytest.mark.parametrize("name", ["uniform-8", "payday", "random", "stripe-legacy", "code-aware", "advice-following"])
+def test_a_timetable_that_a_case_keeps_is_that_of_the_policy_that_asks(name: str) -> None:
+    for case in CASES:
+        anew, policy, other = replace(case), preset(name), preset("daily-20")
+        for asked in (policy, other, policy, replace(policy, horizon_days=4.0), policy):
+            kept = list(moments(asked, case))
+            assert kept == list(moments(asked, replace(anew)))
+            assert kept == sorted(kept)
+            after = case.failed_at + timedelta(days=3)
+            assert list(moments(asked, case, after)) == [moment for moment in kept if moment[0] > after]
 
 
 def test_pay_on_a_closed_day_comes_on_the_working_day_before() -> None:

@@ -4,11 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from timeit import timeit
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dunwell_retry.rules import Gate, allow
-from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt
+from dunwell_retry.rules.model import Attempt, Initiator, Instrument, Origin, PastAttempt
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 CODES = ("51", "05", "57", "41", "46", "R0", "R1", "83", "79", "R01", "R10", "AM04", "MS03", "0", "901", "??", None)
@@ -147,3 +148,33 @@ def test_a_gate_that_grew_attempt_by_attempt_is_the_gate_over_all_of_them(histor
     assert grown.allow_at(attempt, later.at) == Gate(history).allow(later)
     shuffled = Gate(history[1:]).after(history[0]) if history else grown
     assert shuffled.allow(attempt) == Gate(history).allow(attempt)
+
+
+@settings(max_examples=150, deadline=None)
+@given(HISTORIES, ATTEMPTS, st.lists(st.sampled_from(INSTRUMENTS), max_size=3), st.booleans())
+def test_a_gate_that_grew_in_place_is_the_gate_over_all_and_leaves_its_copies_alone(history, attempt, others, ordered):
+    grown, told = Gate([]), []
+    for past in sorted(history, key=lambda each: each.at) if ordered else history:
+        for instrument in (attempt.instrument, *others):
+            grown.allow(replace(attempt, instrument=instrument))
+        copy = grown.after(past)
+        assert grown.allow(attempt) == Gate(told).allow(attempt), "a copy that grew is another gate"
+        grown.add(past)
+        told.append(past)
+        copy.add(replace(past, at=past.at + timedelta(days=1)))
+        assert grown.allow(attempt) == Gate(told).allow(attempt)
+
+
+@pytest.mark.parametrize("differing", [{"initiator": Initiator.PAYER}, {"origin": Origin.GATEWAY}, {"message": "no"}])
+def test_two_attempts_of_one_instant_count_alike_in_either_order(differing: dict[str, object]) -> None:
+    one = PastAttempt(
+        at=NOW - timedelta(minutes=2), invoice_id="in_2", amount_minor=1000, currency="USD",
+        initiator=Initiator.MERCHANT, instrument_id="i", approved=False, origin=Origin.US,
+    )  # fmt: skip
+    other = replace(one, **differing)
+    instrument = Instrument(instrument_id="i", kind="card", network="visa", funding="debit", country="US")
+    asked = Attempt(
+        at=NOW, invoice_id="in_1", amount_minor=1000, currency="USD", initiator=Initiator.MERCHANT, gateway="stripe",
+        instrument=instrument, merchant_country="US", authorization=None, notified_at=None,
+    )  # fmt: skip
+    assert Gate([one, other]).allow(asked) == Gate([other, one]).allow(asked)

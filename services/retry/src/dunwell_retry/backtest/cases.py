@@ -43,13 +43,13 @@ def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:
         failed_at=invoice.failed_at,
         deadline=invoice.failed_at + horizon,
         decline=decline,
-        methods=tuple(
+        methods=tuple([
             Method(
                 entry.instrument_id, entry.kind, entry.network, entry.funding, entry.country, entry.issuer_id,
                 entry.expires,
             )
             for entry in invoice.instruments
-        ),
+        ]),
         routes=invoice.routes,
         # The two types have the same fields; copying thirty rows would cost more than a decision.
         history=cast(tuple[Past, ...], invoice.history),

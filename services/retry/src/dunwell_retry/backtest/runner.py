@@ -172,20 +172,21 @@ class _Life:
         return self.outcome
 
     def _charge(self, at: datetime, instrument_id: str, route: str, initiator: str, chance: float | None) -> None:
-        self.referee.judge(self.outcome, at, instrument_id, initiator)
-        result = self.world.attempt(self.invoice.invoice_id, at, instrument_id, route, initiator)
-        self.referee.note(at, instrument_id, result)
-        self.outcome.attempts.append(
-            Attempt(at, instrument_id, route, initiator, result.approved, chance, result.cost_minor_usd)
-        )
-        if result.approved:
-            self.outcome.recovered_at = at
+        outcome = self.outcome
+        self.referee.judge(outcome, at, instrument_id, initiator)
+        result = self.world.attempt(outcome.invoice_id, at, instrument_id, route, initiator)
+        approved = result.approved
+        outcome.attempts.append(Attempt(at, instrument_id, route, initiator, approved, chance, result.cost_minor_usd))
+        if approved:
+            outcome.recovered_at = at
             self.open = False
             return
+        self.referee.refuse(at, instrument_id, result.decline)
         sent = Sent(at, instrument_id, route, False, decline_of(result.decline), initiator)
         self.case = after_charge(self.case, sent)
-        self.permits = self.permits.after(self.case)
-        self.seen = max(self.seen, at)
+        self.permits.add(self.case)
+        if at > self.seen:
+            self.seen = at
 
     def _wait(self, until: datetime) -> None:
         """Let time pass: e-mails go out and the payer acts."""
@@ -204,7 +205,7 @@ class _Life:
     def _actions(self, until: datetime) -> None:
         if until <= self.seen:
             return
-        for action in self.world.payer_actions(self.invoice.invoice_id, self.seen, until):
+        for action in self.world.payer_actions(self.outcome.invoice_id, self.seen, until):
             if action.kind == ActionKind.PAID:
                 self.outcome.paid_at, self.open = action.at, False
             elif action.kind == ActionKind.CANCELED:

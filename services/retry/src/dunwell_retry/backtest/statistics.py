@@ -73,17 +73,26 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return the figures of one policy; rates lie in 0..1, money is US cents."""
     count = len(outcomes)
     won = [outcome for outcome in outcomes if outcome.recovered_at is not None]
-    kept = [outcome for outcome in outcomes if days_to_recovery(outcome) is not None]
+    ended = [days_to_recovery(outcome) for outcome in outcomes]
+    kept = [day for day in ended if day is not None]
     attempts = sum(len(outcome.attempts) for outcome in outcomes)
     fees = sum([attempt.cost_minor_usd for outcome in outcomes for attempt in outcome.attempts])
-    days = sorted(day for outcome in won if (day := days_to_recovery(outcome)) is not None)
-    value = sum(usd_minor(outcome) for outcome in outcomes)
+    days = sorted(
+        day
+        for outcome, day in zip(outcomes, ended, strict=True)
+        if day is not None and outcome.recovered_at is not None
+    )
+    values = [usd_minor(outcome) for outcome in outcomes]
+    value = sum(values)
+    value_won = sum(
+        [worth for outcome, worth in zip(outcomes, values, strict=True) if outcome.recovered_at is not None]
+    )
     contacts = sum(outcome.contacts for outcome in outcomes)
     never = sum(outcome.never_retry for outcome in outcomes)
     cap = sum(outcome.over_cap for outcome in outcomes)
     return {
         "recovered_rate": _rate(len(won), count),
-        "recovered_value_rate": _rate(sum(usd_minor(outcome) for outcome in won), value),
+        "recovered_value_rate": _rate(value_won, value),
         "kept_rate": _rate(len(kept), count),
         "paid_by_payer_rate": _rate(sum(outcome.paid_at is not None for outcome in outcomes), count),
         "attempts_per_invoice": _rate(attempts, count),
@@ -105,7 +114,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "by_country": _groups(outcomes, won, "country"),
         "by_code": _groups(outcomes, won, "observed_code", "none"),
         "by_hidden_reason": _groups(outcomes, won, "hidden_reason", "unknown"),
-        "curve_by_day": curve(outcomes),
+        "curve_by_day": curve(kept, count),
         "by_attempt_number": _by_number(outcomes),
         "calibration": calibration(outcomes),
     }
@@ -126,21 +135,21 @@ def _groups(
     return found
 
 
-def curve(outcomes: Sequence[Outcome]) -> list[float]:
-    """Return the share of invoices recovered or paid by the end of day 0, 1, … 30."""
-    days = np.array([day for outcome in outcomes if (day := days_to_recovery(outcome)) is not None])
-    return [round(float((days <= day).sum()) / max(1, len(outcomes)), 5) for day in range(31)]
+def curve(days: Sequence[float], count: int) -> list[float]:
+    """Return the share of `count` invoices recovered or paid by the end of day 0, 1, … 30, from the days it took."""
+    ended = np.array(days)
+    return [round(float((ended <= day).sum()) / max(1, count), 5) for day in range(31)]
 
 
 def _by_number(outcomes: Sequence[Outcome]) -> list[dict[str, float | int | None]]:
-    rows: list[list[int]] = []
-    for outcome in outcomes:
-        for number, attempt in enumerate(outcome.attempts):
-            if number == len(rows):
-                rows.append([0, 0])
-            rows[number][0] += 1
-            rows[number][1] += attempt.approved
-    return [{"sent": sent, "approved_rate": _rate(won, sent)} for sent, won in rows]
+    lengths = Counter([len(outcome.attempts) for outcome in outcomes])
+    won = Counter(
+        [number for outcome in outcomes for number, attempt in enumerate(outcome.attempts) if attempt.approved]
+    )
+    sent = [
+        sum(count for length, count in lengths.items() if length > number) for number in range(max(lengths, default=0))
+    ]
+    return [{"sent": count, "approved_rate": _rate(won[number], count)} for number, count in enumerate(sent)]
 
 
 def calibration(outcomes: Sequence[Outcome]) -> list[dict[str, float | int]]:

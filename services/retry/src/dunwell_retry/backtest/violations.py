@@ -12,7 +12,7 @@ from bisect import bisect_right
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice
+from dunwell_worlds.protocol import Decline, FailedInvoice
 
 _VISA_FINAL = frozenset({"04", "07", "12", "14", "15", "41", "43", "R0", "R1", "R3"})
 _MASTERCARD_FINAL_ADVICE = frozenset({"03", "21"})
@@ -20,6 +20,8 @@ _ACH_RETRYABLE = frozenset({"R01", "R09"})
 _SILENT = Decline(None, None, None, None)
 _WINDOW, _ONE_DAY = timedelta(days=30), timedelta(days=1)
 _VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH, _ACH_CAP = 20, 10, 35, 2
+# No card's cap bites with fewer refusals, whenever they came.
+_FEW = min(_VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH)
 
 
 class _Counts(Protocol):
@@ -35,9 +37,11 @@ class Referee:
         self._final: set[str] = set()
         self._refused: dict[str, list[datetime]] = {}
         first = invoice.instruments[0].instrument_id
-        self._refuse(first, invoice.failed_at, invoice.decline)
+        self.refuse(invoice.failed_at, first, invoice.decline)
 
-    def _refuse(self, instrument_id: str, at: datetime, decline: Decline) -> None:
+    def refuse(self, at: datetime, instrument_id: str, decline: Decline | None) -> None:
+        """Remember a refusal, and whether it was a final one."""
+        decline = decline or _SILENT
         self._refused.setdefault(instrument_id, []).append(at)
         network = self._networks[instrument_id]
         if (
@@ -53,19 +57,17 @@ class Referee:
             return
         if instrument_id in self._final:
             counts.never_retry += 1
-        # In the order of time, as charges are sent: what lies in a window is the end of the list.
-        refused = self._refused.get(instrument_id, [])
-        month = len(refused) - bisect_right(refused, at - _WINDOW)
-        network = self._networks[instrument_id]
-        if network == "mastercard":
-            day = len(refused) - bisect_right(refused, at - _ONE_DAY)
-            counts.over_cap += day >= _MASTERCARD_DAY or month >= _MASTERCARD_MONTH
-        elif network == "ach":
+        refused, network = self._refused.get(instrument_id, []), self._networks[instrument_id]
+        if network == "ach":
             counts.over_cap += len(refused) > _ACH_CAP
-        elif network in ("visa", "amex", "discover"):
-            counts.over_cap += month > _VISA_CAP
+        elif len(refused) >= _FEW:
+            counts.over_cap += _over_cap(network, refused, at)
 
-    def note(self, at: datetime, instrument_id: str, result: AttemptResult) -> None:
-        """Remember what came back."""
-        if not result.approved:
-            self._refuse(instrument_id, at, result.decline or _SILENT)
+
+def _over_cap(network: str, refused: list[datetime], at: datetime) -> bool:
+    # In the order of time, as charges are sent: what lies in a window is the end of the list.
+    month = len(refused) - bisect_right(refused, at - _WINDOW)
+    if network == "mastercard":
+        day = len(refused) - bisect_right(refused, at - _ONE_DAY)
+        return day >= _MASTERCARD_DAY or month >= _MASTERCARD_MONTH
+    return network in ("visa", "amex", "discover") and month > _VISA_CAP

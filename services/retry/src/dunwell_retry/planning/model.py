@@ -174,9 +174,7 @@ def _disordered(rows: Sequence[Past] | Sequence[Sent]) -> bool:
 
 def after_charge(case: Case, charge: Sent) -> Case:
     """Return the case after one more charge; a replay asks for it far too often for `dataclasses.replace`."""
-    following = Case.__new__(Case)
-    values = following.__dict__
-    values.update(case.__dict__)
+    values = case.__dict__.copy()
     values["sent"] = (*case.sent, charge)
     # What the case has worked out about itself stays true, or is carried on.
     if case.sent and charge.at < case.sent[-1].at:
@@ -190,6 +188,8 @@ def after_charge(case: Case, charge: Sent) -> Case:
             values["readings"] = one_more(case.readings, case, before.decline, charge)
         else:
             del values["readings"]
+    following = Case.__new__(Case)
+    object.__setattr__(following, "__dict__", values)
     return following
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from dunwell_retry.planning.model import Case, Decline, Method, Past, Sent
+from dunwell_retry.planning.model import Case, Decline, Method, Sent
 from dunwell_retry.rules import Gate
 from dunwell_retry.rules.model import (
     NO_CAPS,
@@ -43,28 +43,23 @@ MakeRules = Callable[[Sequence[PastAttempt]], Rules]
 def instrument(method: Method) -> Instrument:
     """Return the gate's view of a method."""
     return Instrument(
-        instrument_id=method.instrument_id,
-        kind=method.kind,
-        network=method.network,
-        funding=method.funding,
-        country=method.country,
-        account_reference=method.account_reference,
-        token=method.token,
-    )
+        method.instrument_id, method.kind, method.network, method.funding, method.country, method.account_reference,
+        method.token,
+    )  # fmt: skip
 
 
 def _past(
     at: datetime, invoice_id: str, amount_minor: int, currency: str, method: Method, approved: bool,
     decline: Decline | None, initiator: Initiator = Initiator.MERCHANT, origin: Origin = Origin.US,
 ) -> PastAttempt:  # fmt: skip
-    codes = (decline.network_code, decline.advice_code, decline.gateway_code, decline.message) if decline else _NONE
+    said = decline or _SILENT
     return PastAttempt(
         at, invoice_id, amount_minor, currency, initiator, method.instrument_id, approved, method.account_reference,
-        method.token, origin, *codes,
+        method.token, origin, said.network_code, said.advice_code, said.gateway_code, said.message,
     )  # fmt: skip
 
 
-_NONE = (None, None, None, None)
+_SILENT = Decline()
 # Looked up in a third of the time that an enumeration's own call takes; that call names what is unknown.
 _INITIATORS = {entry.value: entry for entry in Initiator}
 _ORIGINS = {entry.value: entry for entry in Origin}
@@ -73,23 +68,18 @@ _ORIGINS = {entry.value: entry for entry in Origin}
 class _Subject:
     """What the gate is told about a case whatever has been sent: its methods, and the charges that could be asked for."""
 
-    __slots__ = ("_asked", "case", "methods")
+    __slots__ = ("asked", "case", "methods")
 
     def __init__(self, case: Case) -> None:
         self.case = case
         self.methods = {method.instrument_id: method for method in case.methods}
-        self._asked: dict[tuple[str, str], Attempt] = {}
+        # By method and initiator: two charges that agree in both differ by their instant only.
+        self.asked: dict[tuple[str, str], Attempt] = {}
 
     def attempt(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
-        """Return a charge as a question to the gate, at whatever instant: two of one method differ by that only."""
-        asked = self._asked.get((instrument_id, initiator))
-        if asked is None:
-            asked = self._asked[instrument_id, initiator] = self._first(at, instrument_id, initiator)
-        return asked
-
-    def _first(self, at: datetime, instrument_id: str, initiator: str) -> Attempt:
+        """Return a charge as a question to the gate, and keep it for the same question at other instants."""
         case = self.case
-        return Attempt(
+        self.asked[instrument_id, initiator] = made = Attempt(
             at=at,
             invoice_id=case.invoice_id,
             amount_minor=case.amount_minor,
@@ -102,26 +92,20 @@ class _Subject:
             notified_at=case.notified_at,
             first_presented_at=case.first_presented_at or case.failed_at,
             high_cost_loan=case.high_cost_loan,
-            blocks=tuple(Block(block.kind, block.since, block.until) for block in case.blocks),
+            blocks=tuple([Block(block.kind, block.since, block.until) for block in case.blocks]),
             caps=NO_CAPS if case.min_gap_hours is None else TenantCaps(min_gap_hours=case.min_gap_hours),
         )
-
-
-def _since(case: Case, earlier: datetime) -> Sequence[Past]:
-    """Return the past after an instant; of one in order, the end is all that needs to be looked at."""
-    if case.oddities:
-        return [payment for payment in case.history if payment.at > earlier]
-    number = len(case.history)
-    while number and case.history[number - 1].at > earlier:
-        number -= 1
-    return case.history[number:]
+        return made
 
 
 class Permits:
     """The gate for one case, with everything that was ever sent for it.
 
-    A question that was asked before is not asked again: the gate is deterministic and the history the same.
+    The question that was asked last is not asked again when a charge is sent: the gate is deterministic and the history
+    the same.
     """
+
+    __slots__ = ("_answer", "_history", "_last", "_make", "_question", "_rules", "_subject")
 
     def __init__(self, case: Case, rules: MakeRules = Gate) -> None:
         self._make = rules
@@ -130,47 +114,55 @@ class Permits:
         earlier = case.failed_at - _WINDOW
         self._history = [
             _past(payment.at, "earlier", payment.amount_minor, case.currency, first, payment.approved, payment.decline)
-            for payment in _since(case, earlier)
+            for payment in case.history
+            if payment.at > earlier
         ]
         self._history.append(
             _past(case.failed_at, case.invoice_id, case.amount_minor, case.currency, first, False, case.decline)
         )
         self._history += [self._told(charge) for charge in case.sent]
         self._last = case.sent[-1].decline if case.sent else case.decline
-        self._rules: Rules | None = rules(self._history)
-        self._before: Rules | None = None
-        self._answers: dict[tuple[datetime, str, str], Verdict] = {}
+        self._rules: Rules = rules(self._history)
+        self._question: tuple[datetime, str, str] | None = None
+        self._answer: Verdict | None = None
 
     def _told(self, charge: Sent) -> PastAttempt:
-        case = self._subject.case
+        case, said = self._subject.case, charge.decline or _SILENT
         method = self._subject.methods.get(charge.instrument_id) or Method(charge.instrument_id)
-        return _past(
-            charge.at, case.invoice_id, case.amount_minor, case.currency, method, charge.approved, charge.decline,
-            _INITIATORS.get(charge.initiator) or Initiator(charge.initiator),
-            _ORIGINS.get(charge.origin) or Origin(charge.origin),
+        # Written out as `_past` would: this is asked for after every charge of a replay.
+        return PastAttempt(
+            charge.at, case.invoice_id, case.amount_minor, case.currency,
+            _INITIATORS.get(charge.initiator) or Initiator(charge.initiator), method.instrument_id, charge.approved,
+            method.account_reference, method.token, _ORIGINS.get(charge.origin) or Origin(charge.origin),
+            said.network_code, said.advice_code, said.gateway_code, said.message,
         )  # fmt: skip
 
     def _with(self, past: PastAttempt, last: Decline | None) -> Permits:
         """Return the gate over one more attempt; only a gate of another make is told all the others again."""
         following = Permits.__new__(Permits)
         following._make, following._subject, following._last = self._make, self._subject, last
-        following._before, following._rules = self._rules or self._gate(), None
         # A gate of ours keeps what it was told; any other is told all of it again.
-        following._history = [past] if isinstance(following._before, Gate) else [*self._history, past]
-        following._answers = {}
+        following._history, rules = [*self._history, past], self._rules
+        following._rules = rules.after(past) if isinstance(rules, Gate) else self._make(following._history)
+        following._question = following._answer = None
         return following
-
-    def _gate(self) -> Rules:
-        """Return the gate, made when it is first asked: after the last charge of a plan it never is."""
-        if self._rules is None:
-            before = self._before
-            self._rules = before.after(self._history[-1]) if isinstance(before, Gate) else self._make(self._history)
-        return self._rules
 
     def after(self, case: Case) -> Permits:
         """Return the gate of the same case after its last charge, without telling it all the rest again."""
         charge = case.sent[-1]
         return self._with(self._told(charge), charge.decline)
+
+    def add(self, case: Case) -> None:
+        """Take in the case's last charge: `after` in place, for a replay that never needs the shorter history again."""
+        charge = case.sent[-1]
+        past = self._told(charge)
+        if isinstance(self._rules, Gate):
+            self._rules.add(past)
+        else:
+            # A new list: this gate may hold on to the one that it was told.
+            self._history = [*self._history, past]
+            self._rules = self._make(self._history)
+        self._last, self._question, self._answer = charge.decline, None, None
 
     def supposing(self, at: datetime, instrument_id: str) -> Permits:
         """Return the gate as if a planned charge had been refused the way the last one was, without advice."""
@@ -181,13 +173,13 @@ class Permits:
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
-        key = (at, instrument_id, initiator)
-        found = self._answers.get(key)
-        if found is None:
-            rules = self._rules or self._gate()
-            asked = self._subject.attempt(at, instrument_id, initiator)
-            found = rules.allow_at(asked, at) if isinstance(rules, Gate) else rules.allow(asked_at(asked, at))
-            self._answers[key] = found
+        question = (at, instrument_id, initiator)
+        if question == self._question and self._answer is not None:
+            return self._answer
+        rules, subject = self._rules, self._subject
+        asked = subject.asked.get((instrument_id, initiator)) or subject.attempt(at, instrument_id, initiator)
+        found = rules.allow_at(asked, at) if isinstance(rules, Gate) else rules.allow(asked_at(asked, at))
+        self._question, self._answer = question, found
         return found
 
 

@@ -19,6 +19,7 @@ from dunwell_retry.planning.schedules import Moment, moments, span
 from dunwell_retry.planning.smart import smart_charge, smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
+from dunwell_retry.rules.model import Verdict
 
 # A planned charge whose moment passed while nobody looked is sent when its place is not older than this.
 _LATE = timedelta(minutes=1)
@@ -76,8 +77,8 @@ def next_charge(
                 case, policy, now=now, seed=seed, permits=permits, model=usable, readings=case.readings
             )  # fmt: skip
         policy = payday_instead(policy)
-    attempts, _, _ = permitted(case, *_ahead(case, policy, now, case.readings, 1), now, permits)
-    return attempts[0] if attempts else None
+    ahead = _ahead(case, policy, now) if budget_left(case, policy) else ()
+    return _first_permitted(case, ahead, 0, now, permits, [])[0]
 
 
 def _planned(
@@ -192,7 +193,9 @@ def _scheduled(
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
-    attempts, refused, sources = permitted(case, *_ahead(case, policy, now, readings, look_ahead), now, permits)
+    left = budget_left(case, policy)
+    ahead = _ahead(case, policy, now) if left else ()
+    attempts, refused, sources = permitted(case, ahead, min(left, look_ahead or len(ahead)), now, permits)
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:
@@ -204,17 +207,13 @@ def _scheduled(
     )  # fmt: skip
 
 
-def _ahead(
-    case: Case, policy: Policy, now: datetime, readings: Sequence[Reading], look_ahead: int | None
-) -> tuple[Sequence[Moment], int]:
-    """Return the instants of a schedule that are still ahead, and how many of them may be charged."""
+def _ahead(case: Case, policy: Policy, now: datetime) -> Sequence[Moment]:
+    """Return the instants of a schedule that are still ahead."""
     last = now - _LATE
     for charge in case.sent:
         if charge.at > last:
             last = charge.at
-    left = budget_left(case, policy)
-    ahead = moments(policy, case, readings, last) if left else ()
-    return ahead, min(left, look_ahead or len(ahead))
+    return moments(policy, case, last)
 
 
 _CHANGES = (
@@ -235,24 +234,47 @@ def _silence(case: Case, policy: Policy, attempts: Sequence[PlannedAttempt]) -> 
 def permitted(
     case: Case, ahead: Sequence[Moment], budget: int, now: datetime, permits: Permits
 ) -> tuple[tuple[PlannedAttempt, ...], tuple[Refused, ...], tuple[str, ...]]:
-    """Return the charges that the gate permits, each supposed to be refused before the next is asked about.
+    """Return the charges that the gate permits, each supposed to be refused before the next is asked about."""
+    attempts: list[PlannedAttempt] = []
+    turned_down: list[tuple[datetime, Verdict]] = []
+    number = 0
+    while len(attempts) < budget:
+        attempt, number = _first_permitted(case, ahead, number, now, permits, turned_down)
+        if attempt is None:
+            break
+        attempts.append(attempt)
+        if len(attempts) < budget:
+            permits = permits.supposing(attempt.at, attempt.instrument_id)
+    method, route = case.methods[0].instrument_id, case.routes[0]
+    refused = [
+        Refused(at, method, route, None, None, f"{verdict.rule}: {verdict.reason}") for at, verdict in turned_down
+    ]
+    sources = dict.fromkeys(source for _, verdict in turned_down for source in verdict.sources)
+    return tuple(attempts), tuple(refused), tuple(sources)
+
+
+def _first_permitted(
+    case: Case, ahead: Sequence[Moment], number: int, now: datetime, permits: Permits,
+    turned_down: list[tuple[datetime, Verdict]],
+) -> tuple[PlannedAttempt | None, int]:  # fmt: skip
+    """Return the first charge that the gate permits, None when there is none, and the number of the instant after it.
 
     A charge that may only be sent later is moved there when the next one of the schedule is not due by then.
+
+    Args:
+        number: Of the first instant of `ahead` to be looked at.
+        turned_down: Takes the instants that the gate refused, with its answers.
     """
-    method, route = case.methods[0].instrument_id, case.routes[0]
-    attempts: list[PlannedAttempt] = []
-    refused: list[Refused] = []
-    sources: dict[str, None] = {}
-    for number, (moment, reason) in enumerate(ahead):
-        if len(attempts) >= budget:
-            break
-        at = moment if moment >= now else now
+    method = case.methods[0].instrument_id
+    for place in range(number, len(ahead)):
+        at, reason = ahead[place]
+        if at < now:
+            at = now
         verdict = permits.ask(at, method)
         if not verdict.permit:
-            refused.append(Refused(at, method, route, None, None, f"{verdict.rule}: {verdict.reason}"))
-            sources.update(dict.fromkeys(verdict.sources))
+            turned_down.append((at, verdict))
             later = verdict.not_before
-            following = ahead[number + 1][0] if number + 1 < len(ahead) else case.deadline
+            following = ahead[place + 1][0] if place + 1 < len(ahead) else case.deadline
             if later is None:
                 break
             if not at < later < following or later > case.deadline:
@@ -261,7 +283,5 @@ def permitted(
             if not verdict.permit:
                 continue
             reason = f"{reason}, moved to the first permitted instant"
-        attempts.append(PlannedAttempt(at, method, route, None, None, 1.0, reason, verdict.rule))
-        if len(attempts) < budget:
-            permits = permits.supposing(at, method)
-    return tuple(attempts), tuple(refused), tuple(sources)
+        return PlannedAttempt(at, method, case.routes[0], None, None, 1.0, reason, verdict.rule), place + 1
+    return None, len(ahead)

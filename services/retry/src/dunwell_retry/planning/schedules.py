@@ -5,15 +5,18 @@ Owns: fixed, uniform, code-aware, pay-day, advice-following and random schedules
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from dunwell_kit.chance import uniform as chance
 from dunwell_retry.planning.local import zone
 from dunwell_retry.planning.model import Case
-from dunwell_retry.planning.reading import Reading, outage_since
+from dunwell_retry.planning.reading import outage_since
 from dunwell_retry.policies.document import WEEKDAYS, Policy
 
 # Hours after which a charge may be repeated, by Mastercard advice code.
@@ -23,9 +26,12 @@ _UTC = zone("UTC")
 _SLACK = timedelta(minutes=1)
 
 Moment = tuple[datetime, str]
+_WHEN = itemgetter(0)
+_TOLD_BY_REFUSALS = ("code_aware", "advice_following")
+_NO_TIMETABLE: tuple[None, tuple[Moment, ...]] = (None, ())
 
 
-def moments(policy: Policy, case: Case, readings: Sequence[Reading], after: datetime | None = None) -> list[Moment]:
+def moments(policy: Policy, case: Case, after: datetime | None = None) -> Sequence[Moment]:
     """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon.
 
     Args:
@@ -33,16 +39,33 @@ def moments(policy: Policy, case: Case, readings: Sequence[Reading], after: date
     """
     if after is None or after < case.failed_at:
         after = case.failed_at
-    end = min(case.deadline, case.failed_at + span(policy.horizon_days))
-    found = _by_kind(policy, case, readings)
-    since = outage_since(case, readings) if policy.outage_ladder_hours else None
+    found = _timetable(policy, case)
+    # A schedule is in the order of time, and a replay asks for its rest after every charge.
+    return found[bisect_right(found, after, key=_WHEN) :]
+
+
+def _timetable(policy: Policy, case: Case) -> Sequence[Moment]:
+    """Return the schedule's instants up to its horizon, also those that have passed, oldest first.
+
+    What no refusal changes is worked out once: the case keeps it and hands it on after each charge.
+    """
+    policy_before, kept = case.__dict__.get("timetable", _NO_TIMETABLE)
+    if policy_before is policy:
+        return cast(Sequence[Moment], kept)
+    found = _by_kind(policy, case)
+    # What the refusals mean is only looked up where the schedule depends on it.
+    since = outage_since(case, case.readings) if policy.outage_ladder_hours else None
     if since is not None:
         ladder = [
             (since + timedelta(hours=hours), f"the bank was out of order: {hours:g} h later")
             for hours in policy.outage_ladder_hours
         ]
         found = sorted(ladder + [moment for moment in found if moment[0] > ladder[-1][0]])
-    return [moment for moment in found if after < moment[0] <= end]
+    end = min(case.deadline, case.failed_at + span(policy.horizon_days))
+    found = found[: bisect_right(found, end, key=_WHEN)]
+    if policy.kind not in _TOLD_BY_REFUSALS and not policy.outage_ladder_hours:
+        case.__dict__["timetable"] = policy, found
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -51,13 +74,14 @@ def span(days: float) -> timedelta:
     return timedelta(days=days)
 
 
-def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> Sequence[Moment]:
-    """Return all instants of the schedule, also those that have passed."""
+def _by_kind(policy: Policy, case: Case) -> Sequence[Moment]:
+    """Return all instants of the schedule, also those that have passed, oldest first."""
     if policy.kind == "fixed":
         return _schedule(case.failed_at, policy.days)
     if policy.kind == "uniform" and policy.every_hours is not None:
-        return _schedule(case.failed_at, _evenly(policy.every_hours, policy.attempts_max))
+        return _evenly(case.failed_at, policy.every_hours, policy.attempts_max)
     if policy.kind == "code_aware":
+        readings = case.readings
         telling = readings[1:] if case.failed_on is not None and len(readings) > 1 else readings
         reason = telling[0].observed if telling else "unknown"
         return _schedule(case.failed_at, policy.ladders.get(reason, policy.ladders["default"]), f"ladder for {reason}")
@@ -74,18 +98,24 @@ def _by_kind(policy: Policy, case: Case, readings: Sequence[Reading]) -> Sequenc
 
 @lru_cache(maxsize=8192)  # the cases that are being planned again and again
 def _schedule(start: datetime, days: tuple[float, ...], reason: str = "fixed schedule") -> tuple[Moment, ...]:
-    return tuple([(start + span(day), _text(reason, day)) for day in days])
+    return tuple([(start + step, text) for step, text in _steps(days, reason)])
 
 
-@lru_cache(maxsize=1024)
-def _text(reason: str, day: float) -> str:
-    return f"{reason}: day {day:g}"
+@lru_cache(maxsize=8192)
+def _evenly(start: datetime, every_hours: float, count: int) -> tuple[Moment, ...]:
+    return tuple([(start + step, text) for step, text in _even_steps(every_hours, count)])
 
 
 @lru_cache(maxsize=64)
-def _evenly(every_hours: float, count: int) -> tuple[float, ...]:
+def _even_steps(every_hours: float, count: int) -> tuple[tuple[timedelta, str], ...]:
     gap = every_hours / 24
-    return tuple(gap * number for number in range(1, count + 1))
+    return _steps(tuple([gap * number for number in range(1, count + 1)]), "fixed schedule")
+
+
+@lru_cache(maxsize=1024)  # the schedules of a few policies; drawn ones come and go
+def _steps(days: tuple[float, ...], reason: str) -> tuple[tuple[timedelta, str], ...]:
+    """Return the spans of a schedule, each with its words: the same for every case."""
+    return tuple([(timedelta(days=day), f"{reason}: day {day:g}") for day in days])
 
 
 def _advised(policy: Policy, case: Case) -> Sequence[Moment]:

@@ -5,7 +5,7 @@ Owns: Mastercard's rules. Refuses: other schemes'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from dunwell_gateways.declines import Reason
@@ -19,24 +19,27 @@ def mastercard(asked: Asked) -> None:
     """Apply Mastercard's rules to a card."""
     account = asked.account
     if account.advised_seen < len(account.refusals):
-        account.advised = (*account.advised, *_advised(asked, account.advised_seen))
-        account.advised_seen = len(account.refusals)
+        _look_for_advice(asked)
     for refusal, rule, ready in account.advised:
         # Most advice is to wait, and most of it has been followed.
         if ready is None or asked.at < ready:
             _advice(asked, refusal, rule, ready)
-    _single_use(asked)
+    if asked.approved:
+        _single_use(asked)
     _velocity(asked)
     _brazil(asked)
 
 
-def _advised(asked: Asked, seen: int) -> Iterator[tuple[Refusal, Rule, datetime | None]]:
-    for refusal in asked.account.refusals[seen:]:
+def _look_for_advice(asked: Asked) -> None:
+    """Keep the advice that means something of the refusals that were not looked at yet."""
+    account = asked.account
+    for refusal in account.refusals[account.advised_seen :]:
         rule = asked.data.mastercard.get(refusal.past.advice_code or "")
         if rule is not None:
             hours = rule.values.get("wait_hours")
-            at = refusal.past.at.astimezone(UTC)
-            yield refusal, rule, None if hours is None else at + timedelta(hours=hours)
+            ready = None if hours is None else refusal.past.at.astimezone(UTC) + timedelta(hours=hours)
+            account.advised.append((refusal, rule, ready))
+    account.advised_seen = len(account.refusals)
 
 
 def _advice(asked: Asked, refusal: Refusal, rule: Rule, ready: datetime | None) -> None:
@@ -76,13 +79,13 @@ def _velocity(asked: Asked) -> None:
         return
     # Approvals do not reset Mastercard's counts: every decline of the window counts.
     times, same = account.decline_times(), account.declines_of(attempt.amount_minor, attempt.currency)
-    limit = day.number("limit")
-    count, free_at = window(times, asked.at, day.hours("window_hours"), limit)
+    limit = day.limit
+    count, free_at = window(times, asked.at, day.window, limit)
     asked.counters["mastercard.declines_24h"] = count
     if free_at:
         text = f"{count} declines of this card in 24 hours; Mastercard allows {limit}."
         asked.deny("mastercard.velocity_24h", text, free_at, day.sources, _excess_fee(asked))
-    limit, span = month.number("limit"), month.days("window_days")
+    limit, span = month.limit, month.window
     count, free_at = window(same, asked.at, span, limit)
     asked.counters["mastercard.declines_30d_same_amount"] = count
     if free_at:
@@ -97,7 +100,7 @@ def _velocity(asked: Asked) -> None:
 
 
 def _other_amount_is_full(
-    declines: tuple[PastAttempt, ...], amount_minor: int, at: datetime, span: timedelta, limit: int
+    declines: Sequence[PastAttempt], amount_minor: int, at: datetime, span: timedelta, limit: int
 ) -> bool:
     counts: dict[tuple[int, str], int] = {}
     for each in declines:

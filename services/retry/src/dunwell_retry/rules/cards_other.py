@@ -21,18 +21,18 @@ def other_cards(asked: Asked) -> None:
         return
     times = asked.account.times
     name = asked.attempt.instrument.network
-    count, free_at = window(times, asked.at, day.hours("window_hours"), day.number("limit"))
+    count, free_at = window(times, asked.at, day.window, day.limit)
     asked.counters[f"{name}.declines_24h"] = count
     if free_at:
         text = f"{count} declines of this card in 24 hours."
         asked.deny("cards.default_24h", text, free_at, day.sources)
-    count, free_at = window(times, asked.at, month.days("window_days"), month.number("limit"))
+    count, free_at = window(times, asked.at, month.window, month.limit)
     asked.counters[f"{name}.declines_30d"] = count
     if free_at:
-        text = f"{count} declines of this card in 30 days; {month.number('limit')} is the careful default."
+        text = f"{count} declines of this card in 30 days; {month.limit} is the careful default."
         asked.deny("cards.default_30d", text, free_at, month.sources)
     elif asked.passed[0] == "general.permitted":
-        text = f"{count} of {month.number('limit')} declines of this card in 30 days."
+        text = f"{count} of {month.limit} declines of this card in 30 days."
         asked.permits("cards.default_30d", text, month.sources)
 
 
@@ -58,7 +58,7 @@ def _elo(asked: Asked) -> None:
         return
     attempt, free = asked.attempt, rule.number("free_retries")
     times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
-    count, free_at = window(times, asked.at, rule.days("window_days"), free)
+    count, free_at = window(times, asked.at, rule.window, free)
     asked.counters["elo.retries_30d"] = count
     if free_at:
         asked.fee = fee_of(rule, "16th and later retry in 30 days")

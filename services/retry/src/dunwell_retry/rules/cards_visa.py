@@ -5,8 +5,6 @@ Owns: Visa's rules. Refuses: other schemes'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dunwell_retry.rules.findings import Asked, fee_of
 from dunwell_retry.rules.model import Fee, Initiator, PastAttempt
 from dunwell_retry.rules.past import Refusal, window
@@ -19,8 +17,7 @@ def visa(asked: Asked) -> None:
     """Apply Visa's rules to a card."""
     account = asked.account
     if account.visa_seen < len(account.refusals):
-        account.visa_never = (*account.visa_never, *_never(asked, account.visa_seen))
-        account.visa_seen = len(account.refusals)
+        _look_for_never(asked)
     if account.visa_never:
         _refused_for_good(asked)
     _cap(asked)
@@ -41,12 +38,15 @@ def _refused_for_good(asked: Asked) -> None:
         _token(asked, deactivated)
 
 
-def _never(asked: Asked, seen: int) -> Iterator[tuple[Refusal, Rule]]:
-    for refusal in asked.account.refusals[seen:]:
+def _look_for_never(asked: Asked) -> None:
+    """Keep the category 1 refusals among those that were not looked at yet."""
+    account = asked.account
+    for refusal in account.refusals[account.visa_seen :]:
         code = refusal.past.network_code
         row = asked.data.visa_category(code, refusal.on) if code else None
         if row is not None and row.values["category"] == 1:
-            yield refusal, row
+            account.visa_never.append((refusal, row))
+    account.visa_seen = len(account.refusals)
 
 
 def _stop(asked: Asked, refusal: Refusal, row: Rule) -> None:
@@ -91,9 +91,9 @@ def _cap(asked: Asked) -> None:
     rule = asked.find("visa.cap")
     if rule is None:
         return
-    attempt, limit = asked.attempt, rule.number("limit")
+    attempt, limit = asked.attempt, rule.limit
     times = asked.account.reattempts(attempt.amount_minor, attempt.currency, attempt.initiator)
-    count, free_at = window(times, asked.at, rule.days("window_days"), limit)
+    count, free_at = window(times, asked.at, rule.window, limit)
     asked.counters[_COUNTERS[attempt.initiator]] = count
     if free_at:
         text = f"{count} reattempts of this amount in 30 days; Visa allows {limit}."

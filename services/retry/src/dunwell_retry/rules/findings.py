@@ -42,9 +42,9 @@ class Asked:
     at: datetime
     on: date
     data: RuleData
-    entries: tuple[PastAttempt, ...]
+    entries: Sequence[PastAttempt]
     account: Account
-    approved: tuple[PastAttempt, ...]
+    approved: Sequence[PastAttempt]
     in_force: InForce
     findings: list[Finding] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
@@ -53,8 +53,10 @@ class Asked:
 
     def find(self, rule: str, region: str | None = None) -> Rule | None:
         """Return a rule in force now."""
-        key = (rule, region)
-        return self.in_force[key] if key in self.in_force else self.data.find(rule, self.on, region)
+        try:
+            return self.in_force[rule, region]
+        except KeyError:
+            return self.data.find(rule, self.on, region)
 
     def deny(
         self,
@@ -77,19 +79,14 @@ def fee_of(rule: Rule | None, reason: str) -> Fee | None:
     return Fee(rule.number("amount_minor"), rule.text("currency"), reason) if rule else None
 
 
-def worst(findings: Sequence[Finding]) -> Finding | None:
+def worst(findings: Sequence[Finding]) -> Finding:
     """Return the refusal that decides: the first that says never, else the one that lasts longest."""
     never = next((each for each in findings if each.not_before is None), None)
-    if never or not findings:
-        return never
-    return max(findings, key=lambda each: (each.not_before, each.rule))
+    return never or max(findings, key=lambda each: (each.not_before, each.rule))
 
 
-def verdict(asked: Asked) -> Verdict:
-    """Return the verdict at the asked instant."""
-    finding = worst(asked.findings) if asked.findings else None
-    if finding is None:
-        rule, reason, sources = asked.passed
-        return Verdict(True, rule, reason, None, asked.fee, asked.counters, sources)
+def refusal(asked: Asked) -> Verdict:
+    """Return the verdict at the asked instant, at which something was refused."""
+    finding = worst(asked.findings)
     fee = finding.fee or next((each.fee for each in asked.findings if each.fee), asked.fee)
     return Verdict(False, finding.rule, finding.reason, finding.not_before, fee, asked.counters, finding.sources)

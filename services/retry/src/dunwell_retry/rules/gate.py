@@ -2,6 +2,7 @@
 
 Pure and deterministic: equal questions and data give equal verdicts, whatever the order, the duplicates or the time
 zones of the history. Every attempt of anybody counts. Asked when a plan is made and again when a charge is sent.
+Asking changes no later answer; a gate's history grows by `add` alone.
 
 `not_before` is the earliest instant at which the same attempt passes every rule as far as the history goes; None when
 it passes now, or never will. More refusals never open a closed gate, with one exception: a larger refused amount of
@@ -17,18 +18,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from dunwell_retry.rules import bank_debit, cards_mastercard, cards_other, cards_visa, general, upi
-from dunwell_retry.rules.findings import Asked, verdict
+from dunwell_retry.rules.findings import Asked, refusal
 from dunwell_retry.rules.model import NO_CAPS, Attempt, PastAttempt, Verdict
-from dunwell_retry.rules.past import Account, account_of, check_attempt, check_instant, check_past, followed, tidy
+from dunwell_retry.rules.past import Account, account_of, check_attempt, check_instant, check_past, tidy
 from dunwell_retry.rules.rulebook import RuleData, default
 
 Family = Callable[[Asked], None]
 
 _CARD_NETWORKS: dict[str, tuple[Family, ...]] = {
-    "visa": (cards_visa.visa, cards_other.india),
-    "mastercard": (cards_mastercard.mastercard, cards_other.india),
+    "visa": (cards_visa.visa,),
+    "mastercard": (cards_mastercard.mastercard,),
 }
-_OTHER_CARDS: tuple[Family, ...] = (cards_other.other_cards, cards_other.brazil, cards_other.india)
+_OTHER_CARDS: tuple[Family, ...] = (cards_other.other_cards, cards_other.brazil)
 _KINDS: dict[str, tuple[Family, ...]] = {"bank_debit": (bank_debit.bank_debit,), "upi": (upi.upi,)}
 # Each step moves at least to the end of another rule's wait; real cases need one or two.
 _STEPS_MAX = 16
@@ -37,28 +38,46 @@ _STEPS_MAX = 16
 class Gate:
     """The gate over one history; made once where many attempts of one case are asked about."""
 
+    __slots__ = ("_accounts", "_approved", "_checked", "_data", "_entries", "_families", "_paid", "_place")
+
     def __init__(self, history: Sequence[PastAttempt], data: RuleData | None = None) -> None:
-        self._entries = tidy(history)
-        self._approved = tuple([entry for entry in self._entries if entry.approved])
-        self._paid = frozenset([entry.invoice_id for entry in self._approved])
         self._data = data or default()
+        self._begin(history)
+
+    def _begin(self, history: Sequence[PastAttempt]) -> None:
+        self._entries = list(tidy(history))
+        self._approved = [entry for entry in self._entries if entry.approved]
+        self._paid = {entry.invoice_id for entry in self._approved}
         # One or two, so that a look along the list is faster than hashing an instrument.
         self._accounts: list[Account] = []
+        # The attempt that was asked about last, mostly the only one: it is checked, these rules judge it, and its
+        # account has this place in the list.
         self._checked: Attempt | None = None
+        self._families: tuple[Family, ...] = ()
+        self._place = 0
 
     def after(self, past: PastAttempt) -> Gate:
         """Return the gate over the history and one more attempt; a later one costs no second look at all the others."""
+        following = Gate.__new__(Gate)
+        following._entries, following._data = self._entries[:], self._data
+        following._approved, following._paid = self._approved[:], self._paid.copy()
+        following._accounts = [account.copy() for account in self._accounts]
+        following._checked, following._families, following._place = self._checked, self._families, self._place
+        following.add(past)
+        return following
+
+    def add(self, past: PastAttempt) -> None:
+        """Take in one more attempt: `after` in place, for a replay that never needs the shorter history again."""
         check_past(past, len(self._entries))
         if self._entries and past.at <= self._entries[-1].at:
-            return Gate((*self._entries, past), self._data)
-        following = Gate.__new__(Gate)
-        following._entries, following._data = (*self._entries, past), self._data
-        following._approved, following._paid = self._approved, self._paid
+            self._begin((*self._entries, past))
+            return
+        self._entries.append(past)
         if past.approved:
-            following._approved, following._paid = (*self._approved, past), self._paid | {past.invoice_id}
-        following._accounts = [followed(account, past) for account in self._accounts]
-        following._checked = self._checked
-        return following
+            self._approved.append(past)
+            self._paid.add(past.invoice_id)
+        for account in self._accounts:
+            account.add(past)
 
     def allow(self, attempt: Attempt) -> Verdict:
         """Return the verdict on an attempt; RuleInputInvalid naming the field that cannot be judged."""
@@ -71,6 +90,7 @@ class Gate:
         """
         if attempt is not self._checked:
             check_attempt(attempt)
+            self._families, self._place = _families(attempt), self._account(attempt)
             self._checked = attempt
         if at.tzinfo is not UTC:
             check_instant(at, "attempt.at")
@@ -97,15 +117,15 @@ class Gate:
 
     def _at(self, attempt: Attempt, at: datetime) -> Verdict:
         """Return the verdict at an instant. A rule of no network is left out where it has nothing to look at."""
-        account, on = self._account(attempt), at.date()
+        account, on = self._accounts[self._place], at.date()
         asked = Asked(
-            attempt, at, on, self._data, self._entries, account, self._approved, self._data.in_force(on)
+            attempt, at, on, self._data, self._entries, account, self._approved, self._data.in_force(on), [], {}
         )  # fmt: skip
         if attempt.blocks:
             general.blocks(asked)
         if attempt.invoice_id in self._paid:
             general.invoice(asked)
-        for family in _families(attempt):
+        for family in self._families:
             family(asked)
         if account.hard:
             general.hard_declines(asked)
@@ -115,22 +135,28 @@ class Gate:
             general.high_cost_loans(asked)
         if attempt.caps is not NO_CAPS:
             general.tenant_caps(asked)
-        return verdict(asked)
+        if asked.findings:
+            return refusal(asked)
+        rule, reason, sources = asked.passed
+        return Verdict(True, rule, reason, None, asked.fee, asked.counters, sources)
 
-    def _account(self, attempt: Attempt) -> Account:
+    def _account(self, attempt: Attempt) -> int:
+        """Return the place of the attempt's account, which is made when it is first asked about."""
         instrument, gateway = attempt.instrument, attempt.gateway
-        for account in self._accounts:
+        for place, account in enumerate(self._accounts):
             if (account.instrument is instrument or account.instrument == instrument) and account.gateway == gateway:
-                return account
-        found = account_of(self._entries, instrument, gateway)
-        self._accounts.append(found)
-        return found
+                return place
+        self._accounts.append(account_of(self._entries, instrument, gateway))
+        return len(self._accounts) - 1
 
 
 def _families(attempt: Attempt) -> tuple[Family, ...]:
     instrument = attempt.instrument
+    if instrument.kind in _KINDS:
+        return _KINDS[instrument.kind]
     # A wallet is judged by the card network behind it.
-    return _KINDS.get(instrument.kind) or _CARD_NETWORKS.get(instrument.network, _OTHER_CARDS)
+    families = _CARD_NETWORKS.get(instrument.network, _OTHER_CARDS)
+    return (*families, cards_other.india) if instrument.country == "IN" else families
 
 
 def allow(attempt: Attempt, history: Sequence[PastAttempt], *, data: RuleData | None = None) -> Verdict:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
 
 from dunwell_gateways.declines import Classification, Row
 from dunwell_kit.errors import Invalid
@@ -114,9 +113,12 @@ def _instant_of(past: PastAttempt) -> datetime:
     return past.at
 
 
-def _order(past: PastAttempt) -> tuple[datetime, str, int, bool, str, str, str]:
-    codes = f"{past.network_code}|{past.advice_code}|{past.gateway_code}"
-    return (past.at, past.invoice_id, past.amount_minor, past.approved, past.instrument_id, past.token or "", codes)
+def _order(past: PastAttempt) -> tuple[object, ...]:
+    """Return all that two attempts of one instant can differ by, so that no order of the input is left to show."""
+    codes = f"{past.network_code}|{past.advice_code}|{past.gateway_code}|{past.message}"
+    whose = past.initiator.value, past.origin.value, past.account_reference or ""
+    return (past.at, past.invoice_id, past.amount_minor, past.approved, past.instrument_id, past.token or "", codes,
+            past.currency, *whose)  # fmt: skip
 
 
 def concerns(instrument: Instrument, past: PastAttempt) -> bool:
@@ -137,16 +139,17 @@ class Refusal:
     on: date
 
 
-class _Run(NamedTuple):
+@dataclass(slots=True)
+class _Run:
     """Reattempts of one amount by one initiator; `begun` when the amount's original refusal is known."""
 
-    times: tuple[datetime, ...]
+    times: list[datetime]
     begun: bool
 
 
 @dataclass(slots=True)
 class Account:
-    """The history of one account (card, mandate) at one gateway.
+    """The history of one account (card, mandate) at one gateway; it grows by `add`, and only its gate holds it.
 
     Args:
         entries: All attempts, oldest first.
@@ -164,21 +167,21 @@ class Account:
 
     instrument: Instrument
     gateway: str
-    entries: tuple[PastAttempt, ...]
-    refusals: tuple[Refusal, ...]
-    times: tuple[datetime, ...]
-    declines: tuple[PastAttempt, ...]
-    hard: tuple[tuple[Refusal, Row], ...]
-    unknown: tuple[PastAttempt, ...]
-    visa_never: tuple[tuple[Refusal, Rule], ...] = ()
+    entries: list[PastAttempt]
+    refusals: list[Refusal]
+    times: list[datetime]
+    declines: list[PastAttempt]
+    hard: list[tuple[Refusal, Row]]
+    unknown: list[PastAttempt]
+    visa_never: list[tuple[Refusal, Rule]] = field(default_factory=list)
     visa_seen: int = 0
-    advised: tuple[tuple[Refusal, Rule, datetime | None], ...] = ()
+    advised: list[tuple[Refusal, Rule, datetime | None]] = field(default_factory=list)
     advised_seen: int = 0
     _runs: dict[tuple[int, str, Initiator], _Run] = field(default_factory=dict)
-    _amounts: dict[tuple[int, str], tuple[datetime, ...]] = field(default_factory=dict)
-    _decline_times: tuple[datetime, ...] | None = None
+    _amounts: dict[tuple[int, str], list[datetime]] = field(default_factory=dict)
+    _decline_times: list[datetime] | None = None
 
-    def reattempts(self, amount_minor: int, currency: str, initiator: Initiator) -> tuple[datetime, ...]:
+    def reattempts(self, amount_minor: int, currency: str, initiator: Initiator) -> Sequence[datetime]:
         """Return the instants of consecutive refused reattempts of one amount by one initiator.
 
         The run begins after the last approval of the same amount by the same initiator. The first refusal of the
@@ -188,41 +191,91 @@ class Account:
         run = self._runs.get(key)
         if run is None:
             same = [each for each in self.entries if each.amount_minor == amount_minor and each.currency == currency]
-            original = next((each for each in _since_approval(same) if not each.approved), None)
+            # Nothing was approved since: the first of them is a refusal.
+            refused = _since_approval(same)
+            original = refused[0] if refused else None
             mine = _since_approval([each for each in same if each.initiator is initiator])
-            run = self._runs[key] = _Run(tuple(each.at for each in mine if each is not original), original is not None)
+            run = self._runs[key] = _Run([each.at for each in mine if each is not original], original is not None)
         return run.times
 
-    def declines_of(self, amount_minor: int, currency: str) -> tuple[datetime, ...]:
+    def declines_of(self, amount_minor: int, currency: str) -> Sequence[datetime]:
         """Return the instants of all refusals of one amount, oldest first."""
         key = (amount_minor, currency)
         if key not in self._amounts:
-            self._amounts[key] = tuple(
+            self._amounts[key] = [
                 each.at for each in self.declines if each.amount_minor == amount_minor and each.currency == currency
-            )
+            ]
         return self._amounts[key]
 
-    def remember(self, before: Account, refused: PastAttempt) -> None:
-        """Take over what the account before this last refusal had worked out, with the refusal added."""
-        amount, at = (refused.amount_minor, refused.currency), (refused.at,)
-        for key, run in before._runs.items():
-            if key[:2] != amount:
-                self._runs[key] = run
-            elif key[2] is refused.initiator:
-                # The first refusal of an amount is the original and no reattempt.
-                self._runs[key] = _Run(run.times + at if run.begun else run.times, True)
-            else:
-                self._runs[key] = _Run(run.times, True)
-        for same, times in before._amounts.items():
-            self._amounts[same] = times + at if same == amount else times
-        if before._decline_times is not None:
-            self._decline_times = before._decline_times + at
+    def add(self, past: PastAttempt) -> None:
+        """Take in one more attempt, later than all it holds: it then is what `account_of` would make of all."""
+        if not concerns(self.instrument, past):
+            return
+        self.entries.append(past)
+        if past.approved:
+            self._begin_anew()
+            return
+        refusal = self._read(past)
+        told = refusal.meaning
+        self.refusals.append(refusal)
+        self.times.append(past.at)
+        self.declines.append(past)
+        if told.hard:
+            self.hard += [(refusal, row) for row in told.rows if row.hard]
+        if not told.rows:
+            self.unknown.append(past)
+        self._count(past)
 
-    def decline_times(self) -> tuple[datetime, ...]:
+    def _read(self, past: PastAttempt) -> Refusal:
+        """Return what a refusal means; mostly that is what the one before meant, in the same words."""
+        if self.refusals and past.at.tzinfo is UTC:
+            last, on = self.refusals[-1], past.at.date()
+            said = last.past
+            if (
+                past.network_code == said.network_code
+                and past.gateway_code == said.gateway_code
+                and past.advice_code == said.advice_code
+                and past.message == said.message
+                and since(on) == since(last.on)
+            ):
+                return Refusal(past, last.meaning, on)
+        return _refusal(past, self.gateway, self.instrument)
+
+    def _begin_anew(self) -> None:
+        """Forget what an approval ends."""
+        self.refusals, self.times, self.hard, self.unknown = [], [], [], []
+        self.visa_never, self.visa_seen, self.advised, self.advised_seen = [], 0, [], 0
+        self._runs, self._amounts, self._decline_times = {}, {}, None
+
+    def _count(self, refused: PastAttempt) -> None:
+        """Add a refusal to the counts that were asked for before."""
+        amount, currency, at = refused.amount_minor, refused.currency, refused.at
+        for key, run in self._runs.items():
+            if key[0] == amount and key[1] == currency:
+                # The first refusal of an amount is the original and no reattempt.
+                if run.begun and key[2] is refused.initiator:
+                    run.times.append(at)
+                run.begun = True
+        if self._amounts and (amount, currency) in self._amounts:
+            self._amounts[amount, currency].append(at)
+        if self._decline_times is not None:
+            self._decline_times.append(at)
+
+    def decline_times(self) -> Sequence[datetime]:
         """Return the instants of all refusals, oldest first."""
         if self._decline_times is None:
-            self._decline_times = tuple(each.at for each in self.declines)
+            self._decline_times = [each.at for each in self.declines]
         return self._decline_times
+
+    def copy(self) -> Account:
+        """Return an account that grows without this one."""
+        return Account(
+            self.instrument, self.gateway, self.entries[:], self.refusals[:], self.times[:], self.declines[:],
+            self.hard[:], self.unknown[:], self.visa_never[:], self.visa_seen, self.advised[:], self.advised_seen,
+            {key: _Run(run.times[:], run.begun) for key, run in self._runs.items()},
+            {amount: times[:] for amount, times in self._amounts.items()},
+            None if self._decline_times is None else self._decline_times[:],
+        )  # fmt: skip
 
 
 def _since_approval(entries: Sequence[PastAttempt]) -> list[PastAttempt]:
@@ -232,54 +285,31 @@ def _since_approval(entries: Sequence[PastAttempt]) -> list[PastAttempt]:
     return list(entries)
 
 
-def account_of(entries: tuple[PastAttempt, ...], instrument: Instrument, gateway: str) -> Account:
+def account_of(entries: Sequence[PastAttempt], instrument: Instrument, gateway: str) -> Account:
     """Return the part of a tidy history that concerns an instrument."""
-    mine = tuple([each for each in entries if concerns(instrument, each)])
-    refusals = tuple([_refusal(each, gateway, instrument) for each in _since_approval(mine)])
+    mine = [each for each in entries if concerns(instrument, each)]
+    declines = [each for each in mine if not each.approved]
+    refused = _since_approval(mine)
+    refusals = [_refusal(each, gateway, instrument) for each in refused]
     return Account(
-        instrument=instrument,
-        gateway=gateway,
-        entries=mine,
-        refusals=refusals,
-        times=tuple([each.past.at for each in refusals]),
-        declines=tuple([each for each in mine if not each.approved]),
-        hard=tuple([(each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard]),
-        unknown=tuple([each.past for each in refusals if not each.meaning.rows]),
-    )
-
-
-def followed(account: Account, past: PastAttempt) -> Account:
-    """Return an account after one more attempt, later than all it holds: what `account_of` would make of all."""
-    instrument, gateway = account.instrument, account.gateway
-    if not concerns(instrument, past):
-        return account
-    entries = (*account.entries, past)
-    if past.approved:
-        return Account(instrument, gateway, entries, (), (), account.declines, (), ())
-    refusal = _refusal(past, gateway, instrument)
-    told = refusal.meaning
-    following = Account(
         instrument,
         gateway,
-        entries,
-        (*account.refusals, refusal),
-        (*account.times, past.at),
-        (*account.declines, past),
-        (*account.hard, *[(refusal, row) for row in told.rows if row.hard]) if told.hard else account.hard,
-        account.unknown if told.rows else (*account.unknown, past),
-        account.visa_never,
-        account.visa_seen,
-        account.advised,
-        account.advised_seen,
+        entries=mine,
+        refusals=refusals,
+        times=[each.at for each in refused],
+        declines=declines,
+        hard=[(each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard],
+        unknown=[each.past for each in refusals if not each.meaning.rows],
     )
-    following.remember(account, past)
-    return following
 
 
 def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal:
     on = (past.at if past.at.tzinfo is UTC else past.at.astimezone(UTC)).date()
-    codes = past.gateway_code, past.network_code, past.advice_code, past.message
-    return Refusal(past, meaning(*codes, gateway, instrument.network, since(on), instrument.country), on)
+    told = meaning(
+        past.gateway_code, past.network_code, past.advice_code, past.message, gateway, instrument.network, since(on),
+        instrument.country,
+    )  # fmt: skip
+    return Refusal(past, told, on)
 
 
 def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> tuple[int, datetime | None]:
@@ -288,8 +318,13 @@ def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int)
     Args:
         times: Ascending.
     """
-    upper = bisect_right(times, at)
-    count = upper - bisect_right(times, at - span, 0, upper)
+    # Mostly all of them lie in the past and in the window: two looks at the ends tell.
+    upper = len(times)
+    if upper and times[-1] > at:
+        upper = bisect_right(times, at)
+    count, begin = upper, at - span
+    if upper and times[0] <= begin:
+        count -= bisect_right(times, begin, 0, upper)
     if count < limit:
         return count, None
     return count, times[upper - limit] + span

@@ -19,7 +19,12 @@ from dunwell_kit.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One dated row: its id, its numbers, and where it is written down."""
+    """One dated row: its id, its numbers, and where it is written down.
+
+    Args:
+        limit: The row's number of that name; an attribute of a row that has one only.
+        window: The row's `window_days` or `window_hours` as a span, likewise.
+    """
 
     rule: str
     region: str | None
@@ -28,7 +33,16 @@ class Rule:
     values: Mapping[str, Any]
     sources: tuple[str, ...]
     grade: str
-    _spans: dict[str, timedelta] = field(default_factory=dict, compare=False, repr=False)
+    # Every question about a card reads both: they are taken out of the values once.
+    limit: int = field(init=False, compare=False, repr=False)
+    window: timedelta = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if "limit" in self.values:
+            object.__setattr__(self, "limit", int(self.values["limit"]))
+        for unit in ("days", "hours"):
+            if f"window_{unit}" in self.values:
+                object.__setattr__(self, "window", timedelta(**{unit: int(self.values[f"window_{unit}"])}))
 
     def holds(self, on: date) -> bool:
         """Return whether the rule is in force on a date: first day inclusive, last exclusive."""
@@ -39,14 +53,6 @@ class Rule:
     def number(self, name: str) -> int:
         """Return one of the row's integers."""
         return int(self.values[name])
-
-    def days(self, name: str) -> timedelta:
-        """Return one of the row's integers as a span of days, made once."""
-        return self._spans.get(name) or self._spans.setdefault(name, timedelta(days=self.number(name)))
-
-    def hours(self, name: str) -> timedelta:
-        """Return one of the row's integers as a span of hours, made once."""
-        return self._spans.get(name) or self._spans.setdefault(name, timedelta(hours=self.number(name)))
 
     def text(self, name: str) -> str:
         """Return one of the row's texts, empty if it has none."""

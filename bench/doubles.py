@@ -47,7 +47,7 @@ class NoStore(Database):
         """Run the unit of work; its statements reach nobody."""
         return await work(cast("Tx", _Nowhere()))
 
-    async def read(self, _statement: str, **_parameters: Any) -> list[Row]:
+    async def read(self, statement: str, **parameters: Any) -> list[Row]:  # noqa: ARG002 - they reach nobody
         """Do nothing, and find nothing."""
         return []
 

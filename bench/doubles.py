@@ -47,7 +47,7 @@ class NoStore(Database):
         """Run the unit of work; its statements reach nobody."""
         return await work(cast("Tx", _Nowhere()))
 
-    async def read(self, statement: str, **parameters: Any) -> list[Row]:  # noqa: ARG002 - they reach nobody
+    async def read(self, statement: str, **parameters: Any) -> list[Row]:
         """Do nothing, and find nothing."""
         return []
 

@@ -32,10 +32,10 @@ def may_send(
         stopped = _stopped(case, settled_by)
         if stopped is not None:
             return stopped
-    if contact is None or not contact.email:
-        return Suppress("notify.no_address", "No address of the payer is known here or at the gateway.")
-    if contact.opted_out and step is not Step.FINAL:
-        return Suppress("notify.opted_out", "The payer asked not to be written to.")
+    silent = unreachable(contact, step)
+    if silent is not None:
+        return silent
+    assert contact is not None, "nobody is unreachable"
     at = allowed_at(now, contact.timezone, policy)
     if at > now:
         return Later(at, "notify.quiet_hours")
@@ -49,6 +49,15 @@ def may_send(
             )
         return Later(allowed_at(free, contact.timezone, policy), "notify.cap")
     return Send()
+
+
+def unreachable(contact: Contact | None, step: Step) -> Suppress | None:
+    """Return why a payer cannot or must not be written to, whatever there is to say; None when he can."""
+    if contact is None or not contact.email:
+        return Suppress("notify.no_address", "No address of the payer is known here or at the gateway.")
+    if contact.opted_out and step is not Step.FINAL:
+        return Suppress("notify.opted_out", "The payer asked not to be written to.")
+    return None
 
 
 def _stopped(case: CaseView, settled_by: str) -> Suppress | None:

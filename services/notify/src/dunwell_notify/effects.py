@@ -22,8 +22,9 @@ from dunwell_kit.outputs import TimerSet
 from dunwell_notify import letters, store, translate
 from dunwell_notify.channels import Channel, Outcome, Outgoing
 from dunwell_notify.contacts import GatewayContacts
+from dunwell_notify.decide import unreachable
 from dunwell_notify.letters import Brand, Letter
-from dunwell_notify.model import CaseView, Contact, Payer, Step, Tone
+from dunwell_notify.model import CaseView, Contact, Payer, Step, Suppress, Tone
 
 # A gateway that does not answer is asked again after this much business time, until the step goes on without it.
 ASK_AGAIN = timedelta(minutes=2)
@@ -40,19 +41,9 @@ class _Forgotten:
     due_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Why:
-    """Why a queued message is not handed over."""
-
-    rule: str
-    text: str
-    evidence: tuple[str, ...] = ()
-
-
-_NOTHING_LEFT = _Why(
+_NOTHING_LEFT = Suppress(
     "notify.settled_before_dispatch", "When the message was to be handed over nothing was left to say."
 )
-_NO_ADDRESS = _Why("notify.no_address", "No address of the payer is known here or at the gateway.")
 
 
 class Messenger:
@@ -142,12 +133,14 @@ class Messenger:
         step = Step(row["step"])
         open_cases = [c for c in cases if step is Step.RECEIPT or (c.state == "open" and not settled[c.case_id])]
         if not open_cases:
-            why = replace(_NOTHING_LEFT, evidence=tuple(settled[c.case_id] or c.evidence for c in cases))
-            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, why))
+            evidence = [settled[c.case_id] or c.evidence for c in cases]
+            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, _NOTHING_LEFT, evidence))
         if contact is None and not asked:
             return _Forgotten(cases[0].payer, row["due_at"])
-        if contact is None or not contact.email:
-            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, _NO_ADDRESS))
+        silent = unreachable(contact, step)
+        if silent is not None:
+            return Done("suppressed", lambda tx: _suppressed(tx, row, cases, silent, []))
+        assert contact is not None, "nobody is unreachable"
         lead = replace(
             open_cases[0], deadline_at=min((c.deadline_at for c in open_cases if c.deadline_at), default=None)
         )
@@ -180,10 +173,10 @@ async def _back_in_queue(tx: Tx, notice_id: str, detail: str) -> bool:
     return True
 
 
-async def _suppressed(tx: Tx, row: Any, cases: list[CaseView], why: _Why) -> None:
+async def _suppressed(tx: Tx, row: Any, cases: list[CaseView], why: Suppress, evidence: list[str]) -> None:
     await store.set_notice(tx, row["notice_id"], "suppressed", rule=why.rule)
     ref = translate.notice_ref(row["notice_id"], cases[0].payer, cases, row["step"], row["tone"])
-    reason = translate.reason(why.rule, why.text, *why.evidence)
+    reason = translate.reason(why.rule, why.why, *evidence)
     tx.emit(
         notice_pb2.NoticeSuppressed(notice=ref, reason=reason), key=cases[0].payer_key, correlation_id=cases[0].case_id
     )

@@ -119,6 +119,21 @@ async def test_a_payer_who_changed_between_the_decision_and_the_hand_over_is_ask
     assert [recipients for recipients, _ in notify.mailbox.messages] == [["old@payer.example"], ["new@payer.example"]]
 
 
+async def test_a_payer_who_opted_out_between_the_decision_and_the_hand_over_is_not_written_to(
+    notify: Notify, gateway: Any
+) -> None:
+    gateway.customers["cus_1"] = {"email": "ada@payer.example"}
+    await notify.open()
+    await notify.run()
+    await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
+    await notify.timers.turn()
+    gateway.customers["cus_1"] = {"email": "ada@payer.example", "metadata": {"opted_out": "true"}}
+    await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
+    await notify.run()
+    assert len(notify.mailbox.messages) == 1
+    assert ("receipt", "notify.opted_out", []) in await notify.suppressed()
+
+
 async def test_a_queued_message_to_a_payer_who_is_gone_says_that_there_is_no_address(
     notify: Notify, gateway: Any
 ) -> None:

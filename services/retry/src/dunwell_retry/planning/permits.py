@@ -147,13 +147,8 @@ class Permits:
         following._question = following._answer = None
         return following
 
-    def after(self, case: Case) -> Permits:
-        """Return the gate of the same case after its last charge, without telling it all the rest again."""
-        charge = case.sent[-1]
-        return self._with(self._told(charge), charge.decline)
-
     def add(self, case: Case) -> None:
-        """Take in the case's last charge: `after` in place, for a replay that never needs the shorter history again."""
+        """Take in the case's last charge, in place: a replay never needs the shorter history again."""
         charge = case.sent[-1]
         past = self._told(charge)
         if isinstance(self._rules, Gate):

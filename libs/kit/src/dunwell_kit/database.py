@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from dunwell_contracts.catalogue import carried_message
 from dunwell_contracts.envelope import Envelope
 from dunwell_kit import tracing
+from dunwell_kit.chance import jitter
 from dunwell_kit.clock import Clock
 from dunwell_kit.ids import Ids
 from dunwell_kit.outputs import EffectRecorded, Emitted, Outputs, TimerSet, shard_of
@@ -39,6 +40,8 @@ Row = asyncpg.Record
 # Serialisation failure, deadlock, and a plan made before a migration: the whole unit of work is run again.
 RETRIED_STATES = frozenset({"40001", "40P01", InvalidCachedStatementError.sqlstate})
 TRIES = 5
+# The other of a deadlock must come to hold what the loser let go of, or the two meet again; doubled each time.
+AGAIN_SECONDS = 0.02
 # Connection trouble, shutdown, too many connections: wait and try later, never a dead letter.
 TRANSIENT_CLASSES = ("08", "53", "57P", "55P03", "25P03")
 # What may be undone by a crash: three loops use it, one statement at a time.
@@ -263,10 +266,11 @@ async def _shielded(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _tried(once: Callable[[], Awaitable[T]]) -> T:
-    for left in range(TRIES - 1, -1, -1):
+    for number in range(TRIES):
         try:
             return await once()
         except PostgresError as error:
-            if not left or sqlstate(error) not in RETRIED_STATES:
+            if number == TRIES - 1 or sqlstate(error) not in RETRIED_STATES:
                 raise
+        await asyncio.sleep(AGAIN_SECONDS * 2**number * (0.5 + jitter()))
     raise AssertionError("unreachable: the last try returns or raises")

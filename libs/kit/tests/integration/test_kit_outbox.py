@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,7 +20,8 @@ from dunwell_kit.clock import monotonic
 from dunwell_kit.database import Database, Tx
 from dunwell_kit.failpoints import FailpointHit, arm
 from dunwell_kit.kafka import started
-from dunwell_kit.relay import Relay
+from dunwell_kit.outputs import SHARD_COUNT, shard_of
+from dunwell_kit.relay import _READ, Relay
 from dunwell_kit.sending import partition_of
 from dunwell_kit.testing import Tail, envelope_for, kafka_producer, running, settings_of, tail, wait_until
 
@@ -276,7 +280,8 @@ async def test_a_deadlock_is_run_again(kit_database: Database) -> None:
         kit_database.transact(lambda tx: crossing(tx, "a", "b", one)),
         kit_database.transact(lambda tx: crossing(tx, "b", "a", other)),
     )
-    assert sorted([len(one), len(other)]) == [1, 2]
+    # One of them has lost at least once; on a busy machine the two may meet again.
+    assert len(one) + len(other) >= 3
     assert {row["what"] for row in await kit_database.read("SELECT what FROM seen")} == {"xx"}
 
 
@@ -304,3 +309,43 @@ async def test_a_window_larger_than_a_batch_keeps_its_order_and_its_partition(
 def test_a_key_goes_where_every_client_sends_it(key: bytes, count: int) -> None:
     everyone = list(range(count))
     assert partition_of(key, count) == partition_of(key, count) == DefaultPartitioner()(key, everyone, everyone)
+
+
+def removed_by_filters(plan: dict[str, Any]) -> int:
+    """Return how many rows a plan read in vain, below its nodes included."""
+    here = int(plan.get("Rows Removed by Filter", 0)) + int(plan.get("Rows Removed by Index Recheck", 0))
+    return here * int(plan.get("Actual Loops", 1)) + sum(removed_by_filters(each) for each in plan.get("Plans", ()))
+
+
+async def test_a_window_reads_what_is_new_however_many_rows_its_slot_holds(kit_database: Database) -> None:
+    me, sent = str(kit_database.ids.uuid()), 3000
+    await kit_database.read("UPDATE outbox_cursor SET owner=CAST(:me AS uuid), hi=NULL RETURNING 1", me=me)
+    await kit_database.read(
+        """INSERT INTO outbox (shard, event_id, agg_key, agg_version, topic, headers, payload)
+           SELECT :shard, gen_random_uuid(), 'k', n, 't', '{}', 'x' FROM generate_series(1, CAST(:sent AS int)) n RETURNING 1""",
+        shard=shard_of("k"),
+        sent=sent,
+    )
+    # All of them are in an earlier window.
+    await kit_database.read("UPDATE outbox_cursor SET lo=pg_current_snapshot() RETURNING 1")
+    await kit_database.transact(emitting_raw("k"))
+    (row,) = await kit_database.read(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {_READ}",
+        me=me,
+        lease=20.0,
+        piece=500,
+        shards=list(range(SHARD_COUNT)),
+        idle=False,
+    )
+    (found,) = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    assert found["Plan"]["Actual Rows"] == 1
+    assert removed_by_filters(found["Plan"]) < sent / 10
+
+
+def emitting_raw(key: str) -> Callable[[Tx], Awaitable[None]]:
+    """Return a unit of work that publishes one record."""
+
+    async def work(tx: Tx) -> None:
+        tx.emit_raw("topic", key, {}, b"1")
+
+    return work

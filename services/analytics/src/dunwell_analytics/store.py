@@ -46,8 +46,11 @@ async def _append_all(tx: Tx, told: Sequence[tuple[Envelope, bytes, Subject]]) -
     )
     stale = sorted({case_id for _, _, (_, _, case_ids) in told for case_id in case_ids})
     if stale:
+        # A mark that stands already is locked: whoever took it away meanwhile would not see these facts, and read the
+        # case without them for good.
         await tx.execute(
-            "INSERT INTO dirty_cases SELECT c FROM unnest(CAST(:cases AS text[])) c ORDER BY c ON CONFLICT DO NOTHING",
+            """INSERT INTO dirty_cases SELECT c FROM unnest(CAST(:cases AS text[])) c ORDER BY c
+               ON CONFLICT (case_id) DO UPDATE SET case_id = excluded.case_id""",
             cases=stale,
         )
 
@@ -109,7 +112,7 @@ async def save_cases(tx: Tx, cases: Sequence[CaseRow]) -> None:
     await tx.execute(
         """INSERT INTO dirty_days
            SELECT DISTINCT t, d FROM unnest(CAST(:tenants AS text[]), CAST(:days AS date[])) AS x(t, d)
-           ORDER BY t, d ON CONFLICT DO NOTHING""",
+           ORDER BY t, d ON CONFLICT (tenant_id, opened_on) DO UPDATE SET opened_on = excluded.opened_on""",
         tenants=[case.tenant_id for case in cases],
         days=[case.opened_on for case in cases],
     )

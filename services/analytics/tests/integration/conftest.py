@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from dunwell_analytics.api import routes
 from dunwell_analytics.handlers import consumed, recompute
 from dunwell_kit.app import make_app
 from dunwell_kit.clock import ManualClock
-from dunwell_kit.database import Database
+from dunwell_kit.database import Database, Tx
 from dunwell_kit.ids import RandomIds
 from dunwell_kit.messages import Received
 from dunwell_kit.testing import envelope_for, migrated
@@ -45,18 +46,33 @@ class Analytics:
     def __init__(self, database: Database, client: httpx.AsyncClient) -> None:
         self.database, self.client, self.tenant = database, client, f"t{secrets.token_hex(5)}"
 
-    async def hear(self, message: Message, at: datetime, event_id: str = "", payer: str = "cus_1") -> str:
-        """Let one event be heard; returns its id."""
+    async def hear(
+        self, message: Message, at: datetime, event_id: str = "", payer: str = "cus_1",
+        may_commit: asyncio.Event | None = None, written: asyncio.Event | None = None,
+    ) -> str:  # fmt: skip
+        """Let one event be heard; returns its id.
+
+        Args:
+            may_commit: Waited for before the commit, once all is written and `written` is set.
+        """
         event_id = event_id or str(self.database.ids.uuid())
         envelope = envelope_for(message, event_id=event_id, key=f"{self.tenant}:{payer}", at=at)
         received = Received(envelope, message, "topic", 0, 0)
-        await self.database.transact(lambda tx: consumed()[envelope.type](tx, received))
+
+        async def work(tx: Tx) -> None:
+            await consumed()[envelope.type](tx, received)
+            if may_commit is not None and written is not None:
+                await tx.flush()
+                written.set()
+                await may_commit.wait()
+
+        await self.database.transact(work)
         return event_id
 
-    async def recompute(self) -> None:
-        """Bring the read models up to date."""
-        while await self.database.transact(recompute):
-            pass
+    async def recompute(self, turns: int | None = None) -> None:
+        """Bring the read models up to date, or as far as some turns get."""
+        while turns != 0 and await self.database.transact(recompute):
+            turns = None if turns is None else turns - 1
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """Return the tenant's rows of a read model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,6 +125,23 @@ async def test_a_case_too_young_to_judge_is_in_no_rate(analytics: Analytics) -> 
     euro = next(row for row in found["rows"] if row["currency"] == "EUR")
     assert euro["recovery_rate_count"]["denominator"] == 3
     assert euro["opened_cases"]["value"] == 5
+
+
+async def test_what_is_told_while_its_case_is_recomputed_is_not_forgotten(analytics: Analytics) -> None:
+    ref, written, may_commit = case(analytics, 1), asyncio.Event(), asyncio.Event()
+    await analytics.hear(opened(ref, START), START)
+    won = recovery_pb2.RecoverySucceeded(
+        case=ref, by=recovery_pb2.RecoveredBy.RECOVERED_BY_RETRY, recovered_at=stamp(START + DAY)
+    )
+    # The case is marked as stale already, and is recomputed before the news is committed.
+    telling = asyncio.ensure_future(analytics.hear(won, START + DAY, may_commit=may_commit, written=written))
+    await written.wait()
+    await analytics.recompute(turns=1)
+    may_commit.set()
+    await telling
+    await analytics.recompute()
+    assert [row["state"] for row in await analytics.rows("cases")] == ["recovered"]
+    assert [row["recovered"] for row in await analytics.rows("cohort_days")] == [1]
 
 
 async def test_thrown_away_read_models_come_back_equal(analytics: Analytics) -> None:

@@ -103,15 +103,20 @@ async def test_a_payment_between_the_decision_and_the_hand_over_still_stops_the_
     assert await notify.suppressed() == [("failed", "notify.settled_before_dispatch", [paid])]
 
 
-async def test_a_payer_who_changed_between_the_decision_and_the_hand_over_is_asked_for_anew(
-    notify: Notify, gateway: Any
-) -> None:
-    gateway.customers["cus_1"] = {"email": "old@payer.example"}
+async def queue_a_receipt(notify: Notify, gateway: Any, email: str) -> None:
+    """Write to a payer whom only the gateway knows, let him pay, and leave his receipt waiting to be handed over."""
+    gateway.customers["cus_1"] = {"email": email}
     await notify.open()
     await notify.run()
     await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
     await notify.timers.turn()
     assert ("rec_1", "receipt", "queued") in await notify.notices()
+
+
+async def test_a_payer_who_changed_between_the_decision_and_the_hand_over_is_asked_for_anew(
+    notify: Notify, gateway: Any
+) -> None:
+    await queue_a_receipt(notify, gateway, "old@payer.example")
     gateway.customers["cus_1"] = {"email": "new@payer.example"}
     await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
     await notify.run()
@@ -122,11 +127,7 @@ async def test_a_payer_who_changed_between_the_decision_and_the_hand_over_is_ask
 async def test_a_payer_who_opted_out_between_the_decision_and_the_hand_over_is_not_written_to(
     notify: Notify, gateway: Any
 ) -> None:
-    gateway.customers["cus_1"] = {"email": "ada@payer.example"}
-    await notify.open()
-    await notify.run()
-    await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
-    await notify.timers.turn()
+    await queue_a_receipt(notify, gateway, "ada@payer.example")
     gateway.customers["cus_1"] = {"email": "ada@payer.example", "metadata": {"opted_out": "true"}}
     await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
     await notify.run()
@@ -154,11 +155,7 @@ async def test_a_queued_message_to_a_payer_who_is_gone_says_that_there_is_no_add
 async def test_a_queued_message_waits_for_a_gateway_that_does_not_say_who_the_payer_is_but_not_for_ever(
     notify: Notify, gateway: Any
 ) -> None:
-    gateway.customers["cus_1"] = {"email": "ada@payer.example"}
-    await notify.open()
-    await notify.run()
-    await notify.tell(recovery_pb2.RecoverySucceeded(case=notify.case()))
-    await notify.timers.turn()
+    await queue_a_receipt(notify, gateway, "ada@payer.example")
     await notify.tell(payment_pb2.PayerChanged(origin=notify.origin()))
     gateway.down = True
     await notify.run()

@@ -134,13 +134,49 @@ def test_the_same_notice_gives_the_same_bytes_and_another_one_another_message_id
     assert message_id(b"other", "ntc_1", "acme.example") != one
 
 
+def of_letter(letter: letters.Letter) -> bytes:
+    return build_message(
+        letter, CONTACT, BRAND, identity="<a@b>", tone=Tone.FIRM, step=Step.FAILED, invoices=["in_1"], at=AT
+    )
+
+
+def bodies_of(message: EmailMessage) -> list[str]:
+    """The texts of a message's parts, line ends as we write them."""
+    return [part.get_content().replace("\r\n", "\n") for part in message.iter_parts()]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_message_carries_the_letter_to_the_letter(language: str) -> None:
+    letter = render(Step.FAILED, [CASE], replace(CONTACT, language=language), BRAND)
+    message = message_from_bytes(of_letter(letter), _class=EmailMessage, policy=policy.default)
+    assert bodies_of(message) == [letter.text, letter.html]
+    assert message["Subject"] == letter.subject
+    assert of_letter(letter).isascii()
+    assert max(len(line) for line in of_letter(letter).split(b"\r\n")) <= 78
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=200) | st.sampled_from([".", "From x"]))
+)
+def test_no_text_is_changed_on_its_way(lines: list[str]) -> None:
+    text = "\n".join([*lines, ""])
+    letter = replace(render(Step.FAILED, [CASE], CONTACT, BRAND), text=text)
+    message = message_from_bytes(of_letter(letter), _class=EmailMessage, policy=policy.default)
+    assert bodies_of(message)[0] == text
+
+
+@pytest.mark.parametrize("subject", ["Hello\nBcc: eve@x.example", "Hello\r\n\r\nanother body", "Hello\rthere"])
+def test_a_subject_of_two_lines_is_refused(subject: str) -> None:
+    letter = replace(render(Step.FAILED, [CASE], CONTACT, BRAND), subject=subject)
+    with pytest.raises(ValueError, match="Subject must be one line"):
+        of_letter(letter)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_no_name_breaks_a_message(name: str) -> None:
-    letter = render(Step.FAILED, [CASE], replace(CONTACT, name=name), BRAND)
-    raw = build_message(
-        letter, CONTACT, BRAND, identity="<a@b>", tone=Tone.FIRM, step=Step.FAILED, invoices=["in_1"], at=AT
-    )
+    raw = of_letter(render(Step.FAILED, [CASE], replace(CONTACT, name=name), BRAND))
     message = message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
     assert set(message.keys()) == set(built().keys())
 

@@ -44,7 +44,7 @@ BITES = {
         "from datetime import datetime\ndatetime.fromtimestamp(0)",
     ],
     "topic_literals": ["T = 'dunwell.retry.recovery.v1'", "T = 'dunwell.retry.recovery.v1.ledger.dlq'"],
-    "http_clients": ["import httpx\nhttpx.AsyncClient()", "from httpx import AsyncClient\nAsyncClient()", "import httpx\nhttpx.get('')"],
+    "http_clients": ["import httpx\nhttpx.AsyncClient()", "from httpx import AsyncClient\nAsyncClient()", "import httpx\nhttpx.get('')", "import aiohttp\naiohttp.ClientSession()"],
     "loose_tasks": [
         "import asyncio\nasyncio.create_task(f())",
         "loop.create_task(f())",

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import aiohttp
+
 from dunwell_cli.demo.quiet import Quiet
 from dunwell_kit.clock import ClockWriter
-from dunwell_kit.http import gateway_client
 
 OnStep = Callable[["Lapse"], Awaitable[None]]
 
@@ -43,8 +44,7 @@ class Driver:
 
     def __init__(self, clock: ClockWriter, quiet: Quiet, sandbox_url: str, grid: timedelta) -> None:
         self._clock, self._quiet, self._grid = clock, quiet, grid
-        self._sandbox_url = sandbox_url
-        self._http = gateway_client()
+        self._http = aiohttp.ClientSession(f"{sandbox_url}/_sandbox/", raise_for_status=True)
 
     async def run(self, ends_at: datetime, on_step: OnStep) -> Lapse:
         """Step until the end, or until nobody has anything left to do."""
@@ -64,24 +64,25 @@ class Driver:
             await self._quiet.wait(lapse.now, listeners=True)
             return lapse
         finally:
-            await self._http.aclose()
+            await self._http.close()
 
     async def _step(self, lapse: Lapse, timer: datetime | None) -> None:
         # What is due by the clock first, then what the world does in the meantime: two causes never race.
         if timer is not None and timer <= lapse.now:
             await self._quiet.wait(lapse.now)
-        opened = await self._http.post(f"{self._sandbox_url}/_sandbox/open", json={"until": lapse.now.isoformat()})
-        opened.raise_for_status()
-        if any(opened.json().values()):
+        async with self._http.post("open", json={"until": lapse.now.isoformat()}) as answer:
+            opened = await answer.json()
+        if any(opened.values()):
             await self._quiet.wait(lapse.now)
 
     async def _next(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """Return when the world does something next, and when the next timer or postponed effect is due."""
-        answer, timer = await asyncio.gather(
-            self._http.get(f"{self._sandbox_url}/_sandbox/next"), self._quiet.next_due(now)
-        )
-        world = answer.json()["at"]
-        return datetime.fromisoformat(world) if world else None, timer
+        return await asyncio.gather(self._next_of_world(), self._quiet.next_due(now))
+
+    async def _next_of_world(self) -> datetime | None:
+        async with self._http.get("next") as answer:
+            at = (await answer.json())["at"]
+        return datetime.fromisoformat(at) if at else None
 
     def _on_grid(self, at: datetime) -> datetime:
         marks = math.ceil((at - datetime.fromtimestamp(0, at.tzinfo)) / self._grid)

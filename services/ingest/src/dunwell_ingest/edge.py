@@ -141,13 +141,15 @@ class Edge:
         traceparent, _ = tracing.carrier()
         try:
             head = registry.adapter(endpoint.gateway).webhook.delivery(body)
-            if max(len(head.event_id), len(head.event_type)) > NAME_CHARS_MAX:
-                raise Unreadable(f"the event's id or type is longer than {NAME_CHARS_MAX} characters")
+            if max(map(len, (head.event_id, head.event_type, head.object_id))) > NAME_CHARS_MAX:
+                raise Unreadable(f"the event's id, type or object id is longer than {NAME_CHARS_MAX} characters")
         except Unreadable as error:
             # Authentic but not readable: kept for a person, and acknowledged, since a retry would not change it.
             own_id = "unreadable:" + hashlib.sha256(body).hexdigest()
-            return Arrived(delivery_id, endpoint, own_id, "", now, body, "quarantined", str(error)[:500], traceparent)
-        return Arrived(delivery_id, endpoint, head.event_id, head.event_type, now, body, "new", "", traceparent)
+            detail = str(error)[:500]
+            return Arrived(delivery_id, endpoint, own_id, "", "", now, body, "quarantined", detail, traceparent)
+        names = head.event_id, head.event_type, head.object_id
+        return Arrived(delivery_id, endpoint, *names, now, body, "new", "", traceparent)
 
     async def _endpoint(self, token: bytes) -> Endpoint | None:
         known = self._endpoints.get(token)

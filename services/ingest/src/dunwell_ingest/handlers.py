@@ -171,11 +171,12 @@ class Reader:
         """Return the outcomes that are whole or have waited long enough; the others go on waiting."""
         rows, links = await self._gather(tx, account, refs)
         told = [half for _, _, half in rows if half.observation.kind is not Kind.PAYMENT_LINKED]
-        places = {(half.event_id, half.observation.kind): (row, delivery) for row, delivery, half in rows}
+        # By the object, since one event may bring two halves and one id two events.
+        places = {id(half): (row, delivery) for row, delivery, half in rows}
         facts: list[_Fact] = []
         published: list[int] = []
         for part in partition(told, links):
-            mine = [places[half.event_id, half.observation.kind] for half in part]
+            mine = [places[id(half)] for half in part]
             if any(half.published for half in part):
                 published += [row for row, half in zip((r for r, _ in mine), part, strict=True) if not half.published]
                 continue

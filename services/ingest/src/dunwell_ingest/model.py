@@ -23,6 +23,7 @@ class Arrived:
     """One authentic delivery, before it is stored.
 
     Args:
+        event_type, object_id: With the event's id they say which it is: an id alone has been seen on two things.
         state: `new`, or `quarantined` when it cannot be read.
     """
 
@@ -30,6 +31,7 @@ class Arrived:
     endpoint: Endpoint
     event_id: str
     event_type: str
+    object_id: str
     received_at: datetime
     body: bytes
     state: str

@@ -40,15 +40,15 @@ async def endpoint_by_token(tx: Tx, token: bytes) -> Endpoint | None:
 
 
 async def add_deliveries(database: Database, group: Sequence[Arrived]) -> None:
-    """Commit deliveries by one statement; a known (gateway, account, event) changes nothing."""
+    """Commit deliveries by one statement; a known event of the same account, type and object changes nothing."""
     await database.read(
         """INSERT INTO deliveries (delivery_id, endpoint_id, tenant_id, gateway, account, event_id, event_type,
-             received_at, body, state, detail, traceparent)
+             object_id, received_at, body, state, detail, traceparent)
            SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:endpoints AS text[]), CAST(:tenants AS text[]),
              CAST(:gateways AS text[]), CAST(:accounts AS text[]), CAST(:events AS text[]), CAST(:types AS text[]),
-             CAST(:times AS timestamptz[]), CAST(:bodies AS bytea[]), CAST(:states AS text[]), CAST(:details AS text[]),
+             CAST(:objects AS text[]), CAST(:times AS timestamptz[]), CAST(:bodies AS bytea[]), CAST(:states AS text[]), CAST(:details AS text[]),
              CAST(:traces AS text[]))
-           ON CONFLICT (gateway, account, event_id) DO NOTHING""",
+           ON CONFLICT DO NOTHING""",
         ids=[a.delivery_id for a in group],
         endpoints=[a.endpoint.endpoint_id for a in group],
         tenants=[a.endpoint.tenant_id for a in group],
@@ -56,6 +56,7 @@ async def add_deliveries(database: Database, group: Sequence[Arrived]) -> None:
         accounts=[a.endpoint.account for a in group],
         events=[a.event_id for a in group],
         types=[a.event_type for a in group],
+        objects=[a.object_id for a in group],
         times=[a.received_at for a in group],
         bodies=[a.body for a in group],
         states=[a.state for a in group],

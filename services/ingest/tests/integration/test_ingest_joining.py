@@ -214,3 +214,24 @@ async def test_many_outcomes_of_one_turn_stay_apart(ingest: Ingest) -> None:
     events = await ingest.emitted(payment_pb2.PaymentFailed)
     assert sorted(e.origin.invoice_id for e in events) == sorted(f"in_{n}" for n in range(40))
     assert all(len(e.origin.gateway_event_ids) == 2 and e.decline.reason for e in events)
+
+
+async def test_events_that_share_an_id_are_told_apart_by_what_they_are_about(ingest: Ingest) -> None:
+    """Bodies taken from documentation all carry one id; none may vanish behind another or be told for it."""
+    await ingest.add_endpoint()
+    for n in range(3):
+        intent = {**declined_intent(invoice=f"in_{n}"), "id": f"pi_{n}"}
+        told = invoice(id=f"in_{n}", payment_intent=f"pi_{n}", charge="")
+        for body in (
+            event("payment_intent.payment_failed", intent, **OLD),
+            event("invoice.payment_failed", told, **OLD),
+        ):
+            for _ in range(2):
+                assert (await ingest.post(body)).status_code == 200
+    await ingest.settle()
+    events = await ingest.emitted(payment_pb2.PaymentFailed)
+    assert sorted(e.origin.invoice_id for e in events) == ["in_0", "in_1", "in_2"]
+    assert all(e.origin.gateway_event_ids == ["evt_1", "evt_1"] and e.decline.reason for e in events)
+    assert await ingest.states() == [
+        (kind, "case") for _ in range(3) for kind in ("payment_intent.payment_failed", "invoice.payment_failed")
+    ]

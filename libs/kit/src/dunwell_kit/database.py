@@ -239,7 +239,8 @@ class Database:
         return await _alone(self._marks, statement, parameters)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection and wake no sleeper any more."""
+        self.watch.close()
         await self._pool.close()
         await self._marks.close()
 

@@ -34,6 +34,7 @@ FULL = {
     "postgres.peers[0].ipBlock.cidr": "10.1.2.3/32",
     "services.ledger.nodeSelector.pool": "payments",
     "services.ledger.podAnnotations.team": "finance",
+    "services.retry.files.configMap": "acme-2026.12",
 }
 
 
@@ -128,6 +129,21 @@ def test_every_service_has_the_same_block(chart: Path) -> None:
     blocks = yaml.safe_load((chart / "values.yaml").read_text())["services"]
     assert set(blocks) == set(SERVICES)
     assert len({frozenset(block) for block in blocks.values()}) == 1
+
+
+def test_a_config_map_of_files_is_mounted_read_only_where_it_is_named_and_nowhere_else(helm: Path, chart: Path) -> None:
+    values = {
+        "services.retry.files.configMap": "acme",
+        "services.retry.env.DUNWELL_RETRY_MODEL_FILE": "/etc/dunwell/files/m",
+    }
+    documents = manifests.of_kind(rendered(helm, chart, **values), "Deployment")
+    pods = {d["metadata"]["name"]: d["spec"]["template"]["spec"] for d in documents}
+    mounts = {name: {v["name"] for v in pod["volumes"]} for name, pod in pods.items()}
+    assert {name for name, found in mounts.items() if "files" in found} == {"dunwell-retry"}
+    assert {"name": "files", "configMap": {"name": "acme"}} in pods["dunwell-retry"]["volumes"]
+    (container,) = pods["dunwell-retry"]["containers"]
+    assert {"name": "files", "mountPath": "/etc/dunwell/files", "readOnly": True} in container["volumeMounts"]
+    assert render(helm, chart, **{"services.retry.files.configMap": "A/b"}).returncode == 1
 
 
 def test_autoscaling_is_off_and_owns_the_replicas_when_on(helm: Path, chart: Path, release: list[Document]) -> None:

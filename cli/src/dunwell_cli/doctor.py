@@ -13,6 +13,7 @@ import httpx
 import typer
 
 from dunwell_cli.invariants import broken, verdict
+from dunwell_cli.models import model_line
 from dunwell_cli.output import Json, console, service_url, show
 from dunwell_cli.upstate import read_state
 from dunwell_kit.clock import clock_from_environment
@@ -35,6 +36,7 @@ def doctor(as_json: Json = False) -> None:
     state = read_state(Path(os.environ.get("DUNWELL_VAR_DIR", "var")).resolve() / "up")
     dsn = os.environ.get("DUNWELL_POSTGRES_DSN") or str(state.get("postgres", ""))
     rows = [_service(service) for service in SERVICES]
+    rows += _model()
     rows.append(_kafka(os.environ.get("DUNWELL_KAFKA_BOOTSTRAP") or str(state.get("kafka", ""))))
     invariants = asyncio.run(_invariants(dsn)) if dsn else {}
     rows.append({"part": "postgres", "state": "ok" if invariants and "error" not in invariants else "missing",
@@ -64,6 +66,17 @@ def _service(service: str) -> dict[str, str]:
     if answer.is_success:
         return {"part": service, "state": "ok", "what": url}
     return {"part": service, "state": "unwell", "what": str(answer.json().get("detail", answer.status_code))}
+
+
+def _model() -> list[dict[str, str]]:
+    """Return whether smart plans by a model or, because the configured one is unusable, by pay days."""
+    try:
+        answer = httpx.get(f"{service_url('retry')}/v1/policies", timeout=5, trust_env=False)
+        told = answer.raise_for_status().json()["model"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        # The row of retry says already that it does not answer.
+        return []
+    return [{"part": "retry's model", "state": "unwell" if told["unusable"] else "ok", "what": model_line(told)}]
 
 
 def _kafka(bootstrap: str) -> dict[str, str]:

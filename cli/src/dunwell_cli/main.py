@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dunwell_cli import books, declines, doctor, events, platform, policies, rules, upstate
+from dunwell_cli import books, declines, doctor, events, models, platform, policies, rules, upstate
 from dunwell_cli.output import Json, console, errors, fail, guarded, show
 from dunwell_kit.errors import DunwellError
 from dunwell_retry.backtest import command as backtest
@@ -28,6 +28,8 @@ app.add_typer(books.cases, name="cases")
 app.add_typer(events.events, name="events")
 app.add_typer(rules.rules, name="rules")
 app.add_typer(declines.declines, name="declines")
+policies.policy.command("fit")(guarded(models.fit_model))
+policies.policy.command("model")(guarded(models.show_model))
 app.add_typer(policies.policy, name="policy")
 app.command("backtest")(backtest.backtest)
 app.command("kpis")(books.kpis)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from dunwell_cli.models import ModelFile, asked_with, model_line
 from dunwell_cli.output import Json, Tenant, call, console, errors, fail, guarded, service_url, show
 from dunwell_kit.errors import Invalid
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, parse
@@ -99,6 +100,7 @@ def list_policies(
             "at": "at",
         }
         show([{**row, "value": _setting(row)} for row in found["switches"]], False, columns, "switches")
+        console.print(model_line(found["model"]), highlight=False, soft_wrap=True)
         console.print(
             f"where none fits: {found['default']}; held out: {found['holdout']['share']:.0%} to {found['holdout']['policy']}"
         )
@@ -116,16 +118,18 @@ def _setting(row: dict[str, Any]) -> str:
 def validate(
     file: File,
     saved: Annotated[
-        bool, typer.Option("--saved", help="Ask the service for saved policies, which a holdout may name, too.")
+        bool, typer.Option("--saved", help="Ask the service for saved policies and its model's edition, too.")
     ] = False,
     tenant: Tenant = "default",
     as_json: Json = False,
 ) -> None:
     """Check a document as saving does; exit status 1 with the broken rule and its line."""
-    names = [row["name"] for row in call("retry", "/v1/policies", params={"tenant": tenant})["saved"]] if saved else []
+    known = call("retry", "/v1/policies", params={"tenant": tenant}) if saved else {}
+    names = [row["name"] for row in known.get("saved", ())]
+    editions = known.get("model", {}).get("editions", ())
     try:
         shipped = file in PRESETS and not Path(file).exists()
-        found = PRESETS[file] if shipped else parse_admitted(_text(file), names)
+        found = PRESETS[file] if shipped else parse_admitted(_text(file), names, editions)
     except PolicyInvalid as error:
         if as_json:
             show({"valid": False, "file": file, "line": error.line, "path": error.path, "rule": error.rule}, True)
@@ -157,11 +161,11 @@ def diff_policies(old: File, new: File, as_json: Json = False) -> None:
 
 @policy.command("dry-run")
 @guarded
-def dry_run(file: File, tenant: Tenant = "default", as_json: Json = False) -> None:
-    """Say for each open case what a document would change, were it saved now; changes nothing."""
-    document, cases, after = document_of(read_policy(file)), [], ""
+def dry_run(file: File, model: ModelFile = None, tenant: Tenant = "default", as_json: Json = False) -> None:
+    """Say for each open case what a document, or another model, would change, were it in force; changes nothing."""
+    document, cases, after, given = document_of(read_policy(file)), [], "", asked_with(model)
     while after is not None:
-        body = {"tenant_id": tenant, "document": document, "after": after, "limit": PAGE}
+        body = {"tenant_id": tenant, "document": document, "after": after, "limit": PAGE, **given}
         page = call("retry", "/v1/policies/dry-run", method="POST", json=body)
         cases += page["cases"]
         after = page["next"]
@@ -294,12 +298,13 @@ def shadow(
 @guarded
 def evaluate(
     file: File,
+    model: ModelFile = None,
     tenant: Tenant = "default",
     days: Annotated[int, typer.Option(min=1, max=730, help="Days of the log.")] = 90,
     as_json: Json = False,
 ) -> None:
     """Estimate from the log of real charges how often a policy's next charge would pass."""
-    body = {"tenant_id": tenant, "document": document_of(read_policy(file)), "days": days}
+    body = {"tenant_id": tenant, "document": document_of(read_policy(file)), "days": days, **asked_with(model)}
     found = call("retry", "/v1/policies/evaluate", method="POST", json=body)
     if as_json:
         show(found, True)
@@ -311,12 +316,9 @@ def evaluate(
         "high": "to",
         "effective_cases": "effective decisions",
     }
-    show(
-        found["estimates"],
-        False,
-        columns,
-        f"{found['policy']}, logged: {found['logged_rate']:.1%} of {found['decisions']} charges",
-    )
+    target = f"{found['policy']}, model {found['model']}" if found["model"] else found["policy"]
+    title = f"{target}, logged: {found['logged_rate']:.1%} of {found['decisions']} charges"
+    show(found["estimates"], False, columns, title)
     console.print(found["verdict"])
 
 

@@ -30,6 +30,9 @@ ACK_SECONDS = Histogram(
 )
 RECOVERED = Counter("dunwell_recovered_cases_total", "Cases recovered.", ["currency", "by"])
 RECOVERED_MINOR = Counter("dunwell_recovered_minor_units_total", "Minor units recovered.", ["currency"])
+MODEL_USABLE = Gauge(
+    "dunwell_retry_model_usable", "1 while smart plans by a model, 0 while pay days stand in for it.", ["edition"]
+)
 CHARGES = Counter("dunwell_charges_total", "Charges by outcome.", ["gateway", "outcome"])
 NOTICES = Counter("dunwell_notices_total", "Notices by outcome.", ["channel", "outcome"])
 JOURNALS = Counter("dunwell_journals_total", "Journals posted.", ["kind"])

@@ -20,12 +20,14 @@ from dunwell_retry.model import Governing, Place
 from dunwell_retry.policies import PRESETS, Policy, PolicyInvalid, policy_of
 from dunwell_retry.policies.admission import admitted
 from dunwell_retry.policies.document import document_of
+from dunwell_retry.policies.models import Models
 from dunwell_retry.rules.model import Block
 
 # Stands for all tenants; no tenant is called so.
 EVERYBODY = "*"
 # So many cases are planned anew by one unit of work; it must end well within the statement's time.
 PAGE = 500
+_SHIPPED = Models()
 
 
 class PolicyRefused(Invalid):
@@ -43,10 +45,10 @@ class PolicyRefused(Invalid):
         return {**super().problem(), "errors": [{"path": self.path, "rule": self.rule}]}
 
 
-def checked(document: object) -> Policy:
+def checked(document: object, models: Models = _SHIPPED) -> Policy:
     """Return the policy of a document; PolicyRefused names the field and the rule that is broken."""
     try:
-        return admitted(policy_of(document))
+        return admitted(policy_of(document), models.editions())
     except PolicyInvalid as error:
         raise PolicyRefused(error.path, error.rule) from error
 
@@ -213,7 +215,7 @@ async def replan_some(tx: Tx, tenant_id: str, on: bool, after: str) -> str | Non
     """Let a page of the waiting cases that a switch concerns be planned anew; returns the last id, None at the end."""
     rows = await tx.rows(
         """SELECT case_id FROM cases WHERE state='waiting' AND :t IN (tenant_id, '*') AND case_id > :after AND CASE WHEN :on
-             THEN plan->>'rule'='retry.smart_off'
+             THEN plan->>'rule' IN ('retry.smart_off', 'retry.model_unusable')
              ELSE coalesce(plan->'explanation'->>'policy_kind', split_part(plan->>'policy', '@', 1))='smart' END
            ORDER BY case_id LIMIT :most""",
         t=tenant_id,

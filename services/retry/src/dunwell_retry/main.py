@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from dunwell_gateways import registry
 from dunwell_gateways.charge import ChargeTransport, Timeouts
 from dunwell_gateways.declines import classify
 from dunwell_gateways.port import RawDecline
+from dunwell_kit import metrics
 from dunwell_kit.countries import countries
 from dunwell_kit.http import gateway_client
+from dunwell_kit.logging import logger
 from dunwell_kit.run import Runtime, Service, main
 from dunwell_kit.settings import Environment
 from dunwell_retry import store
@@ -20,6 +23,8 @@ from dunwell_retry.handlers import Recovery, consumed, timed
 from dunwell_retry.model import Decline, Method
 from dunwell_retry.outcomes import Outcomes
 from dunwell_retry.planners import planners
+from dunwell_retry.planning.parameters import ModelUnusable, shipped
+from dunwell_retry.policies.models import FILE_MAX, Models, admitted_model, unusable
 from dunwell_retry.policy import PAUSE_DAYS, PAUSE_MAX, RetryPolicy
 from dunwell_retry.rules import allow
 
@@ -31,12 +36,49 @@ def classified(decline: Decline, gateway: str, method: Method, on: datetime) -> 
     return replace(decline, reason=found.reason.value, data_edition=found.edition)
 
 
+def models_from(environment: Environment) -> Models:
+    """Read the model that a platform promoted; one that may not plan is told and keeps nothing from starting.
+
+    Recovery goes on by pay days then, as for any model that is not usable, and every decision says why.
+    """
+    models = _promoted(environment)
+    told = models.told()
+    metrics.MODEL_USABLE.labels(told["edition"] or "").set(told["edition"] is not None)
+    return models
+
+
+def _promoted(environment: Environment) -> Models:
+    name = environment.text("DUNWELL_RETRY_MODEL_FILE", "").strip()
+    edition = environment.text("DUNWELL_RETRY_MODEL_EDITION", "").strip()
+    try:
+        if name:
+            models = Models(admitted_model(_model_text(Path(name)), edition))
+        elif edition and edition != shipped().edition:
+            raise ModelUnusable(f"edition {shipped().edition!r} ships, and not the expected {edition!r}")
+        else:
+            return Models()
+    except (OSError, ValueError) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        models = unusable(f"{Path(name).name}: {said}" if name else said)
+        logger().error("model not usable: smart plans by pay days until the next start", reason=models.unusable)
+        return models
+    logger().info("promoted model plans", how=", ".join(models.editions()[:1]))
+    return models
+
+
+def _model_text(path: Path) -> str:
+    """Return a model file's text, read no further than any such file goes."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(FILE_MAX + 1)
+
+
 def policy_from(environment: Environment) -> RetryPolicy:
     """Read the tenant-wide policy from the settings."""
     country = environment.text("DUNWELL_RETRY_MERCHANT_COUNTRY", "US") or None
     if country is not None and country not in countries():
         environment.wrong(f"DUNWELL_RETRY_MERCHANT_COUNTRY {country!r} is no ISO 3166 code in upper case, e.g. US")
-    found = planners(country)
+    models = models_from(environment)
+    found = planners(country, models)
     main_policy = environment.text("DUNWELL_RETRY_POLICY", "smart")
     holdout_policy = environment.text("DUNWELL_RETRY_HOLDOUT_POLICY", "uniform-8")
     for name in (main_policy, holdout_policy):
@@ -59,6 +101,7 @@ def policy_from(environment: Environment) -> RetryPolicy:
         idempotency_secret=environment.text("DUNWELL_RETRY_SECRET").encode(),
         merchant_country=country,
         pause=timedelta(days=pause_days),
+        models=models,
     )
 
 

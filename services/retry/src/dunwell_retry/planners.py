@@ -13,7 +13,9 @@ from typing import Any
 from dunwell_retry import planning
 from dunwell_retry.model import Case, Decline, Method, Plan, PlannedAttempt, Situation
 from dunwell_retry.planning.model import Block, Past, Sent, as_json
+from dunwell_retry.planning.planner import payday_instead
 from dunwell_retry.policies import PRESETS, Policy
+from dunwell_retry.policies.models import Models
 from dunwell_retry.policy import HORIZON, Planner
 from dunwell_retry.rules.model import Initiator, PastAttempt
 
@@ -31,25 +33,30 @@ FIXED = "The payer gave another payment method, so it is charged at once."
 SAME_CHARGE = timedelta(minutes=1)
 # So many refused alternatives are kept with a decision; a person reads no more.
 ALTERNATIVES_KEPT = 8
+_SHIPPED = Models()
 
 
-def planners(merchant_country: str | None = None) -> dict[str, Planner]:
+def planners(merchant_country: str | None = None, models: Models = _SHIPPED) -> dict[str, Planner]:
     """Return a planner for every shipped policy."""
-    return {name: planner(policy, merchant_country) for name, policy in PRESETS.items()}
+    return {name: planner(policy, merchant_country, models) for name, policy in PRESETS.items()}
 
 
-def planner(policy: Policy, merchant_country: str | None = None) -> Planner:
+def planner(policy: Policy, merchant_country: str | None = None, models: Models = _SHIPPED) -> Planner:
     """Return the planner of one policy document.
 
     Args:
         merchant_country: ISO 3166 alpha-2; the rule gate is asked with it when a charge is planned as when it is sent.
+        models: What `smart` plans by; where none of them may, the pay-day rule does, and the plan says why.
     """
 
     def plan_of(situation: Situation, now: datetime) -> Plan:
         case = planning_case(situation, merchant_country)
         # The invoice and its attempts so far, not a minted id: the same campaign explores the same way again.
         seed = zlib.crc32(f"{case.invoice_id}|{len(case.sent)}".encode())
-        return _service_plan(situation, planning.plan(case, policy, now=now, seed=seed), policy)
+        model, lacking = models.of(policy) if policy.kind == "smart" else (None, "")
+        acting = replace(payday_instead(policy), name=policy.name, version=policy.version) if lacking else policy
+        found = planning.plan(case, acting, now=now, seed=seed, model=model)
+        return _service_plan(situation, found, policy, lacking)
 
     return plan_of
 
@@ -138,8 +145,13 @@ def _sent(past: PastAttempt) -> Sent:
     return Sent(past.at, past.instrument_id, "default", past.approved, _told(past), initiator, past.origin.value)
 
 
-def _service_plan(situation: Situation, found: planning.Plan, policy: Policy) -> Plan:
+def _service_plan(situation: Situation, found: planning.Plan, policy: Policy, lacking: str) -> Plan:
+    """Return the plan as the service keeps it; `lacking` says why no model had a part in it though one should."""
     case = situation.case
+    rule, why = f"retry.policy.{policy.name}", _sentence(found)
+    if lacking:
+        found = replace(found, notes=(*found.notes, f"{lacking}: planned by the pay-day rule instead"))
+        rule, why = "retry.model_unusable", f"{lacking}: pay days are used instead. {why}"
     attempts = tuple(PlannedAttempt(a.at, a.instrument_id, a.reason, a.chance, a.propensity) for a in found.attempts)
     if found.answers_fix:
         attempts = tuple(replace(attempt, why=FIXED) for attempt in attempts)
@@ -148,8 +160,8 @@ def _service_plan(situation: Situation, found: planning.Plan, policy: Policy) ->
         silent_until=found.silent_until,
         deadline_at=case.deadline_at or case.failed_at + HORIZON,
         payer_action="none" if found.answers_fix else _payer_action(case, found),
-        rule="retry.payer_fixed" if found.answers_fix else f"retry.policy.{policy.name}",
-        why=FIXED if found.answers_fix else _sentence(found),
+        rule="retry.payer_fixed" if found.answers_fix else rule,
+        why=FIXED if found.answers_fix else why,
         policy=f"{policy.name}@{policy.version}",
         explanation=_explanation(found),
     )

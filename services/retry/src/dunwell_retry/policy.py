@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dunwell_retry.model import Assignment, Decline, Method, Plan, Situation
+from dunwell_retry.policies.models import Models
 from dunwell_retry.rules.model import Attempt, PastAttempt, TenantCaps, Verdict
 
 Planner = Callable[[Situation, datetime], Plan]
@@ -35,6 +36,7 @@ class RetryPolicy:
         gate: The rule gate.
         idempotency_secret: Key of the idempotency keys.
         pause: How long an operator's pause lasts that names no end.
+        models: What documents of kind `smart` plan by; the planners were made with the same.
     """
 
     planners: dict[str, Planner]
@@ -49,6 +51,7 @@ class RetryPolicy:
     merchant_country: str | None = None
     version: int = 1
     pause: timedelta = timedelta(days=PAUSE_DAYS)
+    models: Models = field(default_factory=Models)
 
     def planner(self, assignment: Assignment) -> Planner:
         """Return the planner of an assignment; a policy that is gone falls back to the main one."""

@@ -61,9 +61,8 @@ def governing_policy(situation: Situation, policy: RetryPolicy) -> Chosen:
     if document is not None:
         if off and document.kind == "smart":
             return Chosen("payday", planner(payday_instead(document), policy.merchant_country), off, document, held)
-        return Chosen(
-            f"{document.name}@{document.version}", planner(document, policy.merchant_country), "", document, held
-        )
+        plans = planner(document, policy.merchant_country, policy.models)
+        return Chosen(f"{document.name}@{document.version}", plans, "", document, held)
     assignment = situation.case.assignment
     name = assignment.policy if assignment.policy in policy.planners else policy.main_policy
     shipped = PRESETS.get(name)
@@ -99,11 +98,13 @@ def shadowed(situation: Situation, plan: Plan, policy: RetryPolicy, now: datetim
         return None
     name = f"{shadow.name}@{shadow.version}"
     try:
-        other = planner(shadow, policy.merchant_country)(situation, now)
+        other = planner(shadow, policy.merchant_country, policy.models)(situation, now)
     except ValueError as error:
         # A shadow acts on nothing, so it may break nothing.
         return {"policy": name, "beside": plan.policy, "verdict": "failed", "why": str(error)[:200]}
-    return {"policy": name, "beside": plan.policy, **compared(plan, other), "attempts": len(other.attempts)}
+    edition = other.explanation.get("model_edition")
+    told = {"beside": plan.policy, "attempts": len(other.attempts), "model_edition": edition}
+    return {"policy": name, **told, **compared(plan, other)}
 
 
 def compared(plan: Plan, other: Plan) -> Mapping[str, Any]:

@@ -1,11 +1,11 @@
-"""What a decision saw, as JSON, and back: replaying it gives the same decision.
+"""What a decision saw, as JSON, and back: replaying it gives the same decision, by the model that made it or not at all.
 
 Owns: the form in which inputs are kept. Refuses: the decision itself; `choice` makes it, then and again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,18 @@ from typing import Any
 from dunwell_retry.decide.choice import planned
 from dunwell_retry.machines.case import CaseState
 from dunwell_retry.model import Assignment, Case, Decline, Governing, Method, Place, Plan, Situation
+from dunwell_retry.planners import planners
+from dunwell_retry.planning.parameters import Model, shipped
 from dunwell_retry.policies import policy_of
 from dunwell_retry.policies.document import document_of
+from dunwell_retry.policies.models import Models, models_then
 from dunwell_retry.policy import RetryPolicy
 from dunwell_retry.rules.model import Block, Initiator, Origin, PastAttempt
 
 
-def inputs_document(situation: Situation, now: datetime, not_at: datetime | None = None) -> dict[str, Any]:
+def inputs_document(
+    situation: Situation, models: Models, now: datetime, not_at: datetime | None = None
+) -> dict[str, Any]:
     """Return what the planner saw, as JSON values."""
     case, place = situation.case, situation.case.place
     return {
@@ -51,6 +56,7 @@ def inputs_document(situation: Situation, now: datetime, not_at: datetime | None
         "history": [_past_document(past) for past in situation.history],
         "blocks": [{"kind": b.kind, "since": b.since.isoformat(), "until": _text(b.until)} for b in situation.blocks],
         "governing": _governing_document(situation.governing),
+        "models": models.kept(),
     }
 
 
@@ -146,10 +152,31 @@ def _governing(kept: Mapping[str, Any]) -> Governing:
     )
 
 
-def replayed(inputs: Mapping[str, Any], policy: RetryPolicy) -> Plan:
-    """Return the plan that is made from kept inputs: the one that was made then, while data and model are the same."""
-    plan = planned(situation_of(inputs), policy, datetime.fromisoformat(inputs["now"]))
+def replayed(inputs: Mapping[str, Any], policy: RetryPolicy, files: Sequence[Model] = ()) -> Plan:
+    """Return the plan that was made from kept inputs, while decline data and rules are the same as then.
+
+    It is made by the model of then: found among the service's own, the shipped one and those given. One that was made
+    by pay days because the service's model was unusable is made so again. What was kept before models could be
+    promoted was made by the shipped one.
+
+    Args:
+        files: Further models, e.g. of editions that were promoted before.
+
+    Raises:
+        ModelMissing: The model of then is none of these; another one would tell another story without a word.
+    """
+    plan = planned(situation_of(inputs), _as_then(inputs, policy, files), datetime.fromisoformat(inputs["now"]))
     not_at = _instant(inputs.get("not_at"))
     if not_at is None:
         return plan
     return replace(plan, attempts=tuple(a for a in plan.attempts if a.at > not_at))
+
+
+def _as_then(inputs: Mapping[str, Any], policy: RetryPolicy, files: Sequence[Model]) -> RetryPolicy:
+    """Return the policy with the models that the decision was made under."""
+    own = policy.models
+    here = [model for model in (own.promoted, own.base, *files) if isinstance(model, Model)]
+    models = models_then(inputs.get("models"), [*here, shipped()])
+    if models.kept() == own.kept():
+        return policy
+    return replace(policy, models=models, planners={**policy.planners, **planners(policy.merchant_country, models)})

@@ -49,7 +49,7 @@ def replan(
         return exhausted(after, now, "retry.deadline", "The time for recovery is over.")
     after = replace(after, state=moved(TRANSITIONS, case.state, "plan"))
     why = Why(plan.rule, plan.why, tuple(filter(None, (cause, case.decline.data_edition))), plan.policy)
-    outputs: list[Output] = [Planned(why, inputs_document(situation, now, not_at), shadow)]
+    outputs: list[Output] = [Planned(why, inputs_document(situation, policy.models, now, not_at), shadow)]
     if plan.attempts:
         first = plan.attempts[0]
         outputs += [AttemptAt(first.at), Scheduled(first.at, Why(plan.rule, first.why, why.evidence, plan.policy))]

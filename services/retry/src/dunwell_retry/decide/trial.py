@@ -19,23 +19,29 @@ from dunwell_retry.planning.logged import Logged
 from dunwell_retry.planning.model import Decline, Sent
 from dunwell_retry.planning.offpolicy import Choice, doubly_robust, inverse_propensity
 from dunwell_retry.policies import Policy
+from dunwell_retry.policies.models import Models
 from dunwell_retry.policy import Planner, RetryPolicy
 
 # Fewer decisions that speak about the policy than this are a hint and no estimate.
 EFFECTIVE_MIN = 100
 
 
-def tried(situation: Situation, trial: Policy, policy: RetryPolicy, *, now: datetime) -> dict[str, Any]:
+def tried(
+    situation: Situation, trial: Policy, policy: RetryPolicy, *, now: datetime, models: Models | None = None
+) -> dict[str, Any]:
     """Return what a document, were it saved now, would change for one open case.
 
     The verdict compares the next charge with the one that is armed: `unaffected` (another policy governs the case),
     `same`, `earlier`, `later`, `other_method`, `would_stop` or `would_charge`.
+
+    Args:
+        models: What the document would plan by; None = what the service does.
     """
     case, governing = situation.case, situation.governing
     others = tuple(each for each in governing.documents if each.name != trial.name)
     under = replace(situation, governing=replace(governing, documents=(trial, *others)))
     armed = case.plan.attempts if case.plan else ()
-    chosen = governing_policy(under, policy)
+    chosen = governing_policy(under, replace(policy, models=models) if models else policy)
     found: dict[str, Any] = {
         "case_id": case.case_id,
         "invoice_id": case.place.invoice_id,
@@ -53,6 +59,7 @@ def tried(situation: Situation, trial: Policy, policy: RetryPolicy, *, now: date
     return {
         **found,
         "policy_then": then.policy,
+        "model_then": then.explanation.get("model_edition"),
         "next_then": told["at"],
         "attempts_then": len(then.attempts),
         "verdict": told["verdict"],
@@ -79,19 +86,25 @@ class LoggedChoice:
 
 
 def evaluated(
-    rows: Sequence[LoggedChoice], target: Policy, *, merchant_country: str | None = None, seed: int = 0
-) -> dict[str, Any]:
+    rows: Sequence[LoggedChoice], target: Policy, *, merchant_country: str | None = None, seed: int = 0,
+    models: Models | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return how often a policy's next charge would have been approved, estimated from the log.
 
     Per decision, not per case: the log tells about the next charge, and later charges depend on it. A choice within
     the same hour on the same method counts as the same.
+
+    Args:
+        models: What the policy would plan by; None = the shipped model.
     """
+    models = models or Models()
     rate = sum(row.approved for row in rows) / len(rows) if rows else 0.0
-    plans = planner(target, merchant_country)
+    plans = planner(target, merchant_country, models)
     choices = [_choice(row, plans, rate) for row in rows]
     matched = sum(choice.target > 0 for choice in choices)
     found: dict[str, Any] = {
         "policy": f"{target.name}@{target.version}",
+        "model": _model_told(target, models),
         "decisions": len(rows),
         "matched": matched,
         "logged_rate": round(rate, 4),
@@ -113,6 +126,12 @@ def evaluated(
     else:
         found["verdict"] = "Not significantly different from what was logged."
     return found
+
+
+def _model_told(target: Policy, models: Models) -> str:
+    """Return the edition by which a policy plans, or why none may; empty for one without a model."""
+    model, lacking = models.of(target) if target.kind == "smart" else (None, "")
+    return model.edition if model else lacking
 
 
 def _choice(row: LoggedChoice, plans: Planner, rate: float) -> Choice:

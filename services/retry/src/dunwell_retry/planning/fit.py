@@ -129,7 +129,7 @@ def fit(logged: Sequence[Logged], start: Model, *, edition: str, strength: float
         before = after if step == 0 else before
         model = _updated(model, counts, edition)
     model = _open_chance(logged, model)
-    text = _stamped(model, logged, edition)
+    text = _stamped(model, logged, edition, start.edition)
     return Fitted(text, len(logged), sum(len(entry.sent) for entry in logged), before, after)
 
 
@@ -176,16 +176,16 @@ def _open_chance(logged: Sequence[Logged], model: Model) -> Model:
     return with_open(float(best.x))
 
 
-def _stamped(model: Model, logged: Sequence[Logged], edition: str) -> str:
+def _stamped(model: Model, logged: Sequence[Logged], edition: str, start: str) -> str:
     raw: dict[str, Any] = deepcopy(dict(model.raw))
     times = [entry.case.failed_at for entry in logged]
     raw["edition"] = edition
-    raw["origin"] = "Fitted by expectation-maximisation on logged random-schedule decisions."
+    raw["origin"] = "Fitted by expectation-maximisation on logged decisions."
     raw["fitted_on"] = {
         "cases": len(logged),
         "charges": sum(len(entry.sent) for entry in logged),
         "from": min(times).date().isoformat(),
         "to": max(times).date().isoformat(),
-        "start": model.raw.get("edition"),
+        "start": start,
     }
     return json.dumps(raw, indent=2) + "\n"

@@ -91,7 +91,7 @@ class Policy:
         outage_ladder_hours: Hours after an outage answer at which the charge is sent again.
         silent_days: The payer is not told before, while time alone may solve it.
         exploration: `smart`: share of decisions that try a nearly as good instant, 0 to 0.2.
-        model_edition: `smart`: the only edition that may be used; None takes the shipped one.
+        model_edition: `smart`: the only edition that may be used; None takes what the service plans by.
         floor: A promised schedule that no policy stops short of; the rule gate still has the last word.
     """
 

@@ -21,6 +21,12 @@ from dunwell_retry.model import Case
 from dunwell_retry.rules.model import Verdict
 from dunwell_retry.store import case_from
 
+_COLUMNS = (
+    "attempt_id", "case_id", "gateway", "account", "invoice_id", "attempt_number", "currency", "amount_minor",
+    "instrument_id", "initiator", "request", "idem_key", "state", "intended_at", "attempts_before", "sent_at", "looks",
+    "clean_look_at",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
@@ -165,14 +171,19 @@ async def attempt_for_update(tx: Tx, attempt_id: str) -> AttemptRow:
     return attempt_from(row)
 
 
+# What an attempt is built from, under names that a case has not.
+_BESIDE = ", ".join(f"a.{column} AS attempt_{column}" for column in _COLUMNS)
+
+
 async def case_and_attempt(tx: Tx, attempt_id: str) -> tuple[Case, AttemptRow]:
     """Return an attempt and its case, both locked, the case first as everywhere."""
     row = await tx.row(
-        "SELECT * FROM cases WHERE case_id=(SELECT case_id FROM charge_attempts WHERE attempt_id=:id) FOR UPDATE",
+        f"SELECT c.*, {_BESIDE} FROM cases c JOIN charge_attempts a USING (case_id)"  # noqa: S608 - names of this file
+        " WHERE a.attempt_id=:id FOR UPDATE OF c, a",
         id=attempt_id,
     )
     assert row is not None, f"attempt {attempt_id!r} has an effect and no case"
-    return case_from(row), await attempt_for_update(tx, attempt_id)
+    return case_from(row), attempt_from({column: row[f"attempt_{column}"] for column in _COLUMNS})
 
 
 async def open_attempt(tx: Tx, case_id: str) -> AttemptRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from dunwell.payment.v1 import payment_pb2
 from dunwell.recovery.v1 import recovery_pb2
+from dunwell_kit.database import Tx
 from dunwell_kit.failpoints import arm
+from dunwell_kit.testing import wait_until
+from dunwell_retry import charges
 from dunwell_sandbox.settings import FaultRates
 
 pytestmark = pytest.mark.integration
@@ -69,6 +73,32 @@ async def test_a_declined_attempt_is_learned_and_the_next_one_has_its_own_key(re
     await retry.run_until(START + 6 * DAY)
     assert (await retry.state(), await retry.attempts()) == ("recovered", ["declined", "succeeded"])
     assert len({charge["idempotency_key"] for charge in await retry.truth()}) == 2
+
+
+async def test_who_wants_an_attempt_waits_for_its_case_first_and_then_sees_both_as_they_are(retry: Retry) -> None:
+    await retry.open()
+    await retry.run_until(START + 4 * DAY)
+    (found,) = await retry.database.read("SELECT attempt_id, case_id FROM charge_attempts")
+    held, waiting = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Tx) -> None:
+        await tx.execute("SELECT 1 FROM cases WHERE case_id=:id FOR UPDATE", id=found["case_id"])
+        held.set()
+        await waiting.wait()
+        # Nobody who waits for the case holds the attempt: the two would wait for each other for ever.
+        await tx.execute("SELECT 1 FROM charge_attempts WHERE attempt_id=:id FOR UPDATE NOWAIT", id=found["attempt_id"])
+        await tx.execute("UPDATE cases SET amount_minor=7 WHERE case_id=:id", id=found["case_id"])
+        await tx.execute("UPDATE charge_attempts SET looks=3 WHERE attempt_id=:id", id=found["attempt_id"])
+
+    holder = asyncio.ensure_future(retry.database.transact(hold))
+    await held.wait()
+    taker = asyncio.ensure_future(retry.database.transact(lambda tx: charges.case_and_attempt(tx, found["attempt_id"])))
+    await wait_until(lambda: retry.database.read("SELECT 1 FROM pg_locks WHERE NOT granted"))
+    waiting.set()
+    await holder
+    case, attempt = await taker
+    assert (case.case_id, case.amount_minor) == (found["case_id"], 7)
+    assert (attempt.attempt_id, attempt.looks, attempt.money.minor) == (found["attempt_id"], 3, 2000)
 
 
 async def test_a_case_whose_attempts_are_all_refused_is_exhausted_at_its_end(retry: Retry) -> None:

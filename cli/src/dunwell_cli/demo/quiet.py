@@ -17,6 +17,7 @@ import aiohttp
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from dunwell_cli.demo.bustle import Bustle
 from dunwell_contracts.catalogue import topics
 from dunwell_kit.errors import Unavailable
 
@@ -43,9 +44,7 @@ _NEXT_DUE = """
 SELECT least((SELECT min(due_at) FROM timers WHERE state = 'pending'),
              (SELECT min(not_before) FROM effects WHERE state = 'pending' AND not_before > $1))"""
 # They listen and never act, so between two steps nobody waits for them; at the end everybody is waited for.
-_LISTENERS = frozenset({"analytics"})
-# Looking more often would slow what is waited for.
-LOOK_EVERY_SECONDS = 0.012
+LISTENERS = frozenset({"analytics"})
 
 
 @dataclass(slots=True)
@@ -64,10 +63,12 @@ Probe = Callable[[_Look], Awaitable[str]]
 class Quiet:
     """Looks at the stores of a fleet."""
 
-    def __init__(self, postgres_dsn: str, kafka_bootstrap: str, sandbox_url: str, services: tuple[str, ...]) -> None:
+    def __init__(
+        self, postgres_dsn: str, kafka_bootstrap: str, sandbox_url: str, services: tuple[str, ...], bustle: Bustle
+    ) -> None:
         self._dsn, self._bootstrap, self._sandbox_url = postgres_dsn, kafka_bootstrap, sandbox_url
-        self._services = services
-        self._acting = tuple(service for service in services if service not in _LISTENERS)
+        self._services, self._bustle = services, bustle
+        self._acting = tuple(service for service in services if service not in LISTENERS)
         self._connections: dict[str, asyncpg.Connection] = {}
         self._kafka = AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap)
         # Asked some thousand times while two cores do the work, by the cheapest of clients.
@@ -108,6 +109,7 @@ class Quiet:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.seconds
         while True:
+            await self._bustle.settled()
             look = _Look(now, services)
             busy = await self._first_busy(look) or await self._behind(look)
             # What moved from one store to another during a look is in the other by now: the second look is at once.
@@ -115,7 +117,6 @@ class Quiet:
                 return
             if loop.time() > end:
                 raise Unavailable(f"after {self.seconds:g} s the pipeline is still busy: {busy or 'changing'}")
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def _first_busy(self, look: _Look) -> str:
         likely, *others = self._probes

@@ -13,9 +13,10 @@ from pathlib import Path
 from rich.live import Live
 
 from dunwell_cli.demo import page, show
+from dunwell_cli.demo.bustle import Bustle
 from dunwell_cli.demo.collect import EXPERIMENT, Result, collect
 from dunwell_cli.demo.driver import Driver, Lapse
-from dunwell_cli.demo.quiet import Quiet
+from dunwell_cli.demo.quiet import LISTENERS, Quiet
 from dunwell_cli.fleet import Fleet, FleetOptions
 from dunwell_cli.output import console, errors
 from dunwell_kit.clock import ClockWriter, monotonic
@@ -92,7 +93,9 @@ async def run_demo(options: DemoOptions, *, live: bool) -> Result:
     async with contextlib.AsyncExitStack() as opened:
         opened.callback(clock.close)
         fleet = await opened.enter_async_context(Fleet(fleet_options(options), _tell))
-        quiet = Quiet(fleet.postgres_dsn, fleet.kafka_bootstrap, fleet.url("sandbox"), SERVICES)
+        names = [name for name in (*SERVICES, "sandbox") if name not in LISTENERS]
+        bustle = Bustle(lambda: [pid for name in names if (pid := fleet.supervisor.pid(name)) is not None])
+        quiet = Quiet(fleet.postgres_dsn, fleet.kafka_bootstrap, fleet.url("sandbox"), SERVICES, bustle)
         await opened.enter_async_context(quiet)
         quiet.seconds = options.quiet_seconds
         started = monotonic()

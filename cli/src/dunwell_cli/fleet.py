@@ -9,7 +9,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from dunwell_kit.kafka import ensure_topics
 from dunwell_kit.migrate import provision_all
 from dunwell_kit.settings import PORTS, SERVICES
 from dunwell_stack import ZIPKIN_PORT, Stack, Supervisor, Zipkin, wait_http_ready
+from dunwell_stack.children import demand_free, free_ports
+from dunwell_stack.choice import KAFKA_PORT, POSTGRES_PORT, port_from
 
 SANDBOX_PORT = 12111
 SMTP_PORT = 18025
@@ -104,10 +105,8 @@ class Fleet:
         self._choose_ports()
         kafka_port = postgres_port = None
         if options.fixed_ports:
-            from dunwell_stack.choice import KAFKA_PORT, POSTGRES_PORT
-
-            kafka_port = int(os.environ.get("DUNWELL_KAFKA_PORT", KAFKA_PORT))
-            postgres_port = int(os.environ.get("DUNWELL_POSTGRES_PORT", POSTGRES_PORT))
+            kafka_port = port_from(os.environ, "DUNWELL_KAFKA_PORT") or KAFKA_PORT
+            postgres_port = port_from(os.environ, "DUNWELL_POSTGRES_PORT") or POSTGRES_PORT
         self._stack = Stack(
             options.data_dir / "stack", fresh=options.fresh, kafka_port=kafka_port, postgres_port=postgres_port
         )
@@ -130,18 +129,22 @@ class Fleet:
         """Start the trace viewer; here and not in a thread, since it ends with the thread that started it."""
         self._progress("starting the trace viewer (131 MB are downloaded once)")
         cache = os.environ.get("DUNWELL_CACHE_DIR")
-        port = int(os.environ.get("DUNWELL_ZIPKIN_PORT", ZIPKIN_PORT)) if self.options.fixed_ports else None
+        fixed = port_from(os.environ, "DUNWELL_ZIPKIN_PORT") or ZIPKIN_PORT
+        port = fixed if self.options.fixed_ports else None
         folder = self.options.data_dir / "zipkin"
         self.viewer = Zipkin(folder, Path(cache) if cache else folder, port)
         self.viewer.start()
 
     def _choose_ports(self) -> None:
-        names = [*SERVICES, "sandbox", "smtp"]
-        if self.options.fixed_ports:
-            fixed = {**PORTS, "sandbox": SANDBOX_PORT, "smtp": SMTP_PORT}
-            self.ports = {n: int(os.environ.get(f"DUNWELL_{n.upper()}_HTTP_PORT", fixed[n])) for n in names}
+        if not self.options.fixed_ports:
+            names = (*SERVICES, "sandbox", "smtp")
+            self.ports = dict(zip(names, free_ports(len(names)), strict=True))
             return
-        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        for name, port in {**PORTS, "sandbox": SANDBOX_PORT, "smtp": SMTP_PORT}.items():
+            variable = f"DUNWELL_{name.upper()}_HTTP_PORT"
+            self.ports[name] = port_from(os.environ, variable) or port
+            # Told now: a service that finds its port taken would be started again and again until time is up.
+            demand_free(self.ports[name], name, variable)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that every process gets."""
@@ -237,15 +240,6 @@ class Fleet:
         if self._stack is not None:
             await asyncio.to_thread(self._stack.stop)
             self._stack = None
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
 
 
 async def get(client: httpx.AsyncClient, url: str) -> object:

@@ -88,7 +88,12 @@ def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy."""
+    """Start Kafka, Postgres, the sandbox and all services; returns when everything is healthy.
+
+    Ports: Kafka 19092, Postgres 15432, services 18081 to 18085, sandbox 12111, its mail 18025. DUNWELL_KAFKA_PORT,
+    DUNWELL_POSTGRES_PORT and DUNWELL_<NAME>_HTTP_PORT (INGEST … ANALYTICS, SANDBOX, SMTP) choose others, so that two can run
+    side by side.
+    """
     data_dir = (VAR / "up").resolve()
     state = upstate.read_state(data_dir)
     if state and upstate.alive(state["pid"]) and state["state"] == "up":

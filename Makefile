@@ -13,6 +13,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
 	@echo
 	@echo "  make demo DEMO_INVOICES=300 DEMO_DAYS=60 DEMO_SEED=7   the time-lapse in other sizes"
+	@echo "  make demo DEMO_KEEP=1                                  leaves it running, to ask about its cases; make down ends it"
 	@echo "  Needs: Python 3.11+ with venv. Java 17+ and Postgres 15+ are used when found, else come from wheels."
 
 setup: .venv/.ready ## Make .venv with everything pinned

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dunwell_cli.output import Json, Tenant, call, console, guarded, show
 from dunwell_kit.errors import Invalid
+from dunwell_kit.money import Money
 from dunwell_retry.machines.case import CaseState
 
 # The planner's names of what may stand behind a refusal, in words; of the ten the first few carry nearly all weight.
@@ -52,7 +53,7 @@ def list_cases(
         raise Invalid(f"--state {state!r} is no state of a case; states are {', '.join(CaseState)}")
     rows = call("retry", "/v1/cases", params={"tenant": tenant, "state": state, "limit": limit})
     columns = {
-        "case": "case\ninvoice", "state": "state\nfailed on", "amount": "minor units", "reason": "reason",
+        "case": "case\ninvoice", "state": "state\nfailed on", "amount": "amount", "reason": "reason",
         "attempts": "tried",
     }  # fmt: skip
     show(rows if as_json else [_case_row(row) for row in rows], as_json, columns, "cases", slim=True)
@@ -63,7 +64,7 @@ def _case_row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "case": f"{row['case_id']}\n{row['invoice_id']}",
         "state": f"{row['state']}\n{str(row['failed_at'] or '–')[:10]}",
-        "amount": f"{row['amount_minor']} {row['currency']}",
+        "amount": str(Money(row["currency"], row["amount_minor"])),
         "reason": (row["decline_reason"] or "–").replace("_", " "),
         "attempts": row["attempts"],
     }
@@ -78,7 +79,7 @@ def show_case(case_id: str, as_json: Json = False) -> None:
     if as_json:
         show({**case, "timeline": timeline}, True)
         return
-    amount = f"{case['amount_minor']} {case['currency']} (minor units)"
+    amount = Money(case["currency"], case["amount_minor"])
     console.print(Panel(f"invoice {case['invoice_id']} · {amount} · [bold]{case['state']}[/]", title=case_id))
     show(
         case["charge_attempts"],

@@ -16,11 +16,17 @@ from dunwell_kit.errors import DunwellError
 from dunwell_stack import StackUnavailable
 
 
-async def hold(data_dir: Path, fresh: bool, traces: bool) -> None:
-    """Start everything, say so, and keep it until told to stop."""
+def told_to_stop() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set from now on."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def hold(data_dir: Path, fresh: bool, traces: bool) -> None:
+    """Start everything, say so, and keep it until told to stop."""
+    stop = told_to_stop()
     options = FleetOptions(
         data_dir=data_dir,
         fixed_ports=True,
@@ -30,19 +36,24 @@ async def hold(data_dir: Path, fresh: bool, traces: bool) -> None:
     )
     write_state(data_dir, state="starting", doing="starting")
     async with Fleet(options, lambda text: write_state(data_dir, state="starting", doing=text)) as fleet:
-        write_state(
-            data_dir,
-            state="up",
-            kafka=fleet.kafka_bootstrap,
-            postgres=fleet.postgres_dsn,
-            endpoint_url=fleet.endpoint_url,
-            endpoint_secret=fleet.endpoint_secret,
-            urls={name: fleet.url(name) for name in fleet.ports if name != "smtp"},
-            smtp_port=fleet.ports["smtp"],
-            traces=fleet.viewer.url if fleet.viewer else "",
-        )
-        await stop.wait()
-        write_state(data_dir, state="stopping")
+        await keep(fleet, data_dir, stop)
+
+
+async def keep(fleet: Fleet, data_dir: Path, stop: asyncio.Event) -> None:
+    """Say that a fleet on the documented ports is up, so that every command finds it, and return when told to stop."""
+    write_state(
+        data_dir,
+        state="up",
+        kafka=fleet.kafka_bootstrap,
+        postgres=fleet.postgres_dsn,
+        endpoint_url=fleet.endpoint_url,
+        endpoint_secret=fleet.endpoint_secret,
+        urls={name: fleet.url(name) for name in fleet.ports if name != "smtp"},
+        smtp_port=fleet.ports["smtp"],
+        traces=fleet.viewer.url if fleet.viewer else "",
+    )
+    await stop.wait()
+    write_state(data_dir, state="stopping")
 
 
 def main() -> int:

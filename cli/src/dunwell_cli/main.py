@@ -49,34 +49,60 @@ def demo(
     days: Annotated[int, typer.Option(envvar="DEMO_DAYS", min=31, max=400, help="Virtual days.")] = 60,
     seed: Annotated[int, typer.Option(envvar="DEMO_SEED", help="The same seed recovers the same invoices.")] = 7,
     policy: Annotated[str, typer.Option(envvar="DEMO_POLICY", help="Policy of the treated payers.")] = "smart",
+    keep: Annotated[
+        bool, typer.Option("--keep", envvar="DEMO_KEEP", help="Leave everything running at the end, to ask about it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Recover sixty days of failed payments in a few minutes, on real Kafka, Postgres and services.
 
-    Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks.
+    Writes var/demo/report.json and report.html. Exit status 1 when an invariant breaks. With --keep it runs on the ports
+    of `up`, so that `dunwell cases why` and all others answer about it, until `dunwell down` or Ctrl-C.
     """
     # Loaded here: what starts services and migrates takes longer to load than most commands to run.
     import uvloop
 
+    from dunwell_cli.demo.collect import Result
     from dunwell_cli.demo.run import DemoOptions, run_demo, write_reports
     from dunwell_cli.demo.show import summary
+    from dunwell_cli.fleet import Fleet
+    from dunwell_cli.hold import keep as keep_running
+    from dunwell_cli.hold import told_to_stop
     from dunwell_stack import StackUnavailable
 
-    options = DemoOptions(data_dir=(VAR / "demo").resolve(), seed=seed, invoices=invoices, days=days, policy=policy)
+    def tell(result: Result) -> None:
+        data, html = write_reports(result, options.data_dir)
+        if as_json:
+            show(result.report, True)
+        else:
+            summary(result)
+            console.print(f"Report: {data} and {html}", highlight=False)
+        for each in result.broken:
+            errors.print(f"[bold red]broken:[/] {each}", highlight=False)
+
+    async def kept(fleet: Fleet, result: Result) -> None:
+        stop = told_to_stop()
+        tell(result)
+        case = result.report["story_case_id"]
+        errors.print(
+            f"Still running. Try elsewhere: dunwell cases why {case} · dunwell kpis · dunwell down", soft_wrap=True
+        )
+        await keep_running(fleet, (VAR / "up").resolve(), stop)
+
+    options = DemoOptions(
+        data_dir=(VAR / "demo").resolve(), seed=seed, invoices=invoices, days=days, policy=policy,
+        kept=kept if keep else None,
+    )  # fmt: skip
     try:
         result = uvloop.run(run_demo(options, live=console.is_terminal and not as_json))
     except (DunwellError, StackUnavailable) as error:
         fail(f"{error}; logs are in {options.data_dir / 'logs'}")
     except KeyboardInterrupt:
         fail("stopped; nothing is left running")
-    data, html = write_reports(result, options.data_dir)
-    if as_json:
-        show(result.report, True)
+    if keep:
+        upstate.state_file((VAR / "up").resolve()).unlink(missing_ok=True)
     else:
-        summary(result)
-        console.print(f"Report: {data} and {html}", highlight=False)
-    for each in result.broken:
-        errors.print(f"[bold red]broken:[/] {each}", highlight=False)
+        tell(result)
     raise typer.Exit(1 if result.broken else 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -48,6 +48,7 @@ class DemoOptions:
     Args:
         variables: Further variables of every service.
         chaos: Called at every step with the fleet; tests kill services in it.
+        kept: Called at the end with what runs still, on the documented ports; when it returns, all stops.
     """
 
     data_dir: Path
@@ -59,12 +60,14 @@ class DemoOptions:
     quiet_seconds: float = 120
     variables: Mapping[str, str] = field(default_factory=dict)
     chaos: Callable[[Fleet, Lapse], None] | None = None
+    kept: Callable[[Fleet, Result], Awaitable[None]] | None = None
 
 
 def fleet_options(options: DemoOptions) -> FleetOptions:
     """Return what to start for a demo."""
     return FleetOptions(
         data_dir=options.data_dir,
+        fixed_ports=options.kept is not None,
         clock_file=options.data_dir / "clock",
         seed=options.seed,
         invoices=options.invoices,
@@ -101,7 +104,9 @@ async def run_demo(options: DemoOptions, *, live: bool) -> Result:
         started = monotonic()
         lapse = await _drive(options, fleet, quiet, clock, live, started)
         result = await collect(fleet, quiet, lapse, monotonic() - started)
-    result.report["total_seconds"] = round(monotonic() - begun, 1)
+        result.report["total_seconds"] = round(monotonic() - begun, 1)
+        if options.kept is not None:
+            await options.kept(fleet, result)
     return result
 
 

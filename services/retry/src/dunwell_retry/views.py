@@ -8,6 +8,7 @@ from typing import Any
 
 from dunwell_kit.database import Database
 from dunwell_kit.errors import NotFound
+from dunwell_kit.money import Money
 from dunwell_retry.rules.citations import sources_of
 
 _SUMMARY = """case_id, tenant_id, gateway, account, payer_id, invoice_id, subscription_id, currency, amount_minor, state,
@@ -91,8 +92,8 @@ def _rule_sources(decision: dict[str, Any]) -> dict[str, list[str]]:
 def _summary(found: dict[str, Any]) -> str:
     reason = (found["decline_reason"] or "unknown").replace("_", " ")
     return (
-        f"Invoice {found['invoice_id']} over {found['amount_minor']} minor units {found['currency']} failed with"
-        f" {reason}; {found['attempts']} attempts of ours so far; the case is {found['state']}."
+        f"Invoice {found['invoice_id']} over {Money(found['currency'], found['amount_minor'])} failed with {reason};"
+        f" {found['attempts']} attempts of ours so far; the case is {found['state']}."
     )
 
 

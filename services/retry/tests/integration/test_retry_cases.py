@@ -296,7 +296,7 @@ async def test_every_plan_can_be_made_again_from_what_was_kept_of_it(retry_with:
             assert plan_document(again) == decision["outputs"]
             assert decision["rule"]
             assert decision["sentence"]
-        assert told["summary"].startswith("Invoice in_0 over 2000 minor units USD")
+        assert told["summary"].startswith("Invoice in_0 over 20.00 USD")
         assert told["next"]
         assert told["would_change"]
 

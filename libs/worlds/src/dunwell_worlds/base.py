@@ -11,13 +11,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeVar
 
 from dunwell_worlds import paydays, zones
+from dunwell_worlds.answers import Answers
 from dunwell_worlds.draws import ISSUERS, Population, population
-from dunwell_worlds.failures import Failures
+from dunwell_worlds.failures import Failures, filled
 from dunwell_worlds.fees import ChargeLog
-from dunwell_worlds.hashing import drawn, key, stirred, uniform
+from dunwell_worlds.hashing import drawn, key, stirred, uniform, uniforms
 from dunwell_worlds.issuers import Issuers
 from dunwell_worlds.latents import Latents, latents
 from dunwell_worlds.live import Live
@@ -44,7 +44,6 @@ from dunwell_worlds.past import Past, past, past_declines
 from dunwell_worlds.payers import CHANNELS, TONES, Payer
 from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PayerAction
 
-_T = TypeVar("_T")
 HOUR = 3600
 _ISSUER_IDS = tuple(f"iss_{number:02d}" for number in range(ISSUERS))
 _NEVER = (HARD, REVOKED, AUTH)
@@ -86,9 +85,10 @@ class BaseWorld:
         self._past_declines = past_declines()
         self._latents: Latents = latents(seed, people, parameters)
         self._issuers = Issuers(seed, parameters, start, days)
-        self._codes = Codes(seed, parameters, start)
+        self._codes = Codes(seed, parameters, start, invoices)
         self._luck = key(seed, "approval")
-        self._second_route, self._expiry = key(seed, "second route"), key(seed, "expiry")
+        self._second_route = key(seed, "second route")
+        self._expiry = uniforms(key(seed, "expiry"), invoices)
         table, _, _ = paydays.variants(parameters.calendar)
         self._last_payday = table
         self._take(people)
@@ -98,6 +98,7 @@ class BaseWorld:
         self._asked: str | None = None
         self._asked_index, self._asked_method = -1, ""
         self._built: tuple[int, Decline] | None = None
+        self._answers = Answers()
 
     @cached_property
     def _past(self) -> Past:
@@ -137,7 +138,7 @@ class BaseWorld:
         tenant, _, routes = TENANTS[self._tenant[index]]
         failed = datetime.fromtimestamp(self._failed[index], UTC)
         self._ask_about(f"{self._prefix}_{index}", index)
-        return _filled(
+        return filled(
             FailedInvoice,
             invoice_id=self._asked,
             payer_id=f"pay_{self.seed}_{index}",
@@ -150,7 +151,7 @@ class BaseWorld:
             gateway="stripe",
             routes=routes,
             instruments=(
-                _filled(
+                filled(
                     Instrument,
                     instrument_id=self._asked_method,
                     kind="card",
@@ -168,7 +169,7 @@ class BaseWorld:
     def _expires(self, index: int, failed: datetime) -> tuple[int, int]:
         """Return a month that has passed when the card expired, else one in the next four years."""
         months = failed.year * 12 + failed.month - 1
-        spread = int(uniform(self._expiry, index) * 48)
+        spread = int(self._expiry[index] * 48)
         months += -1 - spread % 2 if self._reason[index] == EXPIRED and spread % 4 else 1 + spread
         return months // 12, months % 12 + 1
 
@@ -180,8 +181,10 @@ class BaseWorld:
 
     def _first_decline(self, index: int) -> Decline:
         second = self._failed[index]
-        code = self._codes.code(index, self._reason[index], second, None)
-        return self._decline(index, code, second, stirred(index, second // HOUR))
+        code = self._codes.repeated(index, self._reason[index], second)
+        # Only Mastercard's advice is drawn by the hour.
+        stir = stirred(index, second // HOUR) if self._network[index] == "mastercard" else 0
+        return self._decline(index, code, second, stir)
 
     def _decline(self, index: int, code: str, second: int, stir: int) -> Decline:
         clear, network, reason = 0.0, self._network[index], self._reason[index]
@@ -207,62 +210,79 @@ class BaseWorld:
             raise ValueError(f"invoice {invoice_id!r} has no route {route!r}")
         if initiator not in ("merchant", "payer"):
             raise ValueError(f"unknown initiator {initiator!r}")
-        second = self._second(at)
+        second, payer = self._second(at), live.payer
         live.move(second)
-        network, payer = live.network, live.payer
-        if live.approved or (payer.paid_at is not None and payer.paid_at <= second):
+        if live.approved or (payer is not None and payer.paid_at is not None and payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
         hour, local = second // HOUR, live.local(second)
         stir, down = stirred(index, hour), self._issuers.down(live.issuer, hour)
-        probability = self._probability(index, second, local, route, live, down)
+        works = payer is not None and payer.works(second)
+        local_hour = local % 86400 // HOUR
+        probability = self._probability(live, second, local, local_hour, route, works, down)
         if probability == 0.0:
             luck = 1.0
-        elif live.reason == BLOCK and route != "stripe" and not payer.works(second):
+        elif live.reason == BLOCK and route != "stripe" and not works:
             luck = uniform(self._second_route, index)  # a second processor is accepted once and for all, or never
         else:
             luck = drawn(self._luck, stir)
         if luck < probability:
             live.approved = True
-            cost = live.log.sent(second, network, None, None)
-            return _filled(AttemptResult, approved=True, decline=None, cost_minor_usd=cost)
-        maintained = down or self._issuers.maintained(live.issuer, local % 86400 // HOUR)
-        code = "91" if maintained else self._codes.code(index, live.reason, second, stir)
+            return self._answers.of(None, live.log.sent(second, live.network, None, None))
+        decline = self._refusal(live, second, stir, down or self._issuers.maintained(live.issuer, local_hour))
+        if payer is None:
+            live.refusals += 1
+        else:
+            payer.saw_refusal(second)
+        return self._answers.of(decline, live.log.sent(second, live.network, decline.network_code, decline.advice_code))
+
+    def _refusal(self, live: Live, second: int, stir: int, maintained: bool) -> Decline:
+        """Return what a charge is refused with."""
+        index = live.index
+        code = "91" if maintained else self._codes.anew(index, live.reason, second, stir)
+        if code is None:
+            if second >= live.code_ends:
+                live.code = self._codes.repeated(index, live.reason, second)
+                live.code_ends = self._codes.drift_after(second)
+            code = live.code
         decline = live.said.get(code)
         if decline is None:
             decline = self._decline(index, code, second, stir)
-            if network != "mastercard":
+            if live.network != "mastercard":
                 live.said[code] = decline
-        payer.saw_refusal(second)
-        cost = live.log.sent(second, network, decline.network_code, decline.advice_code)
-        return _filled(AttemptResult, approved=False, decline=decline, cost_minor_usd=cost)
+        return decline
 
     def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
         """Return the true chance of approval at an instant, given the charges so far."""
         index, second = self._index(invoice_id), self._second(at)
-        live = self._live.get(index) or self._new(index)
+        live, local = self._live.get(index) or self._new(index), self._local(index, second)
         if live.approved:
             return 0.0
-        down = self._issuers.down(self._issuer[index], second // HOUR)
-        return self._probability(index, second, self._local(index, second), route, live, down)
+        down = self._issuers.down(live.issuer, second // HOUR)
+        works = live.payer is not None and live.payer.works(second)
+        return self._probability(live, second, local, local % 86400 // HOUR, route, works, down)
 
     def hidden_reason(self, invoice_id: str) -> str:
         """Return the true reason of the failure."""
         return REASONS[self._reason[self._index(invoice_id)]]
 
-    def _probability(self, index: int, second: int, local: int, route: str, live: Live, down: bool) -> float:
-        """Return the chance of a charge; who stands in for an issuer that is down knows a dead card, too."""
-        works = live.payer.works(second)
+    def _probability(
+        self, live: Live, second: int, local: int, local_hour: int, route: str, works: bool, down: bool
+    ) -> float:  # fmt: skip
+        """Return the chance of a charge; who stands in for an issuer that is down knows a dead card, too.
+
+        Args:
+            works: Whether the payer has put his method right.
+        """
         if down:
             return 0.0 if live.reason in _NEVER and not works else _DOWN
-        local_hour = local % 86400 // HOUR
-        chance = 0.97 if works else self._by_reason(index, second, local, local_hour, route, live)
+        chance = 0.97 if works else self._by_reason(live, second, local, local_hour, route)
         if chance == 0.0:
             return 0.0
         chance *= self._issuers.factor(live.issuer, second // HOUR, local_hour)
         return chance if works else min(0.99, chance)
 
-    def _by_reason(self, index: int, second: int, local: int, local_hour: int, route: str, live: Live) -> float:
-        reason = live.reason
+    def _by_reason(self, live: Live, second: int, local: int, local_hour: int, route: str) -> float:
+        index, reason = live.index, live.reason
         if reason in _NEVER:
             return 0.0
         if reason == NSF and not self._line[index]:
@@ -308,16 +328,20 @@ class BaseWorld:
         second = self._second(at)
         live = self._live.get(index) or self._begun(index)
         live.move(second)
-        live.payer.read(second, channel, tone, kind)
+        payer = live.payer
+        if payer is None:
+            payer = live.payer = self._payer(live)
+        payer.read(second, channel, tone, kind)
 
     def payer_actions(self, invoice_id: str, after: datetime, until: datetime) -> Sequence[PayerAction]:
         """Return what the payer does in (after, until], oldest first."""
         live = self._live.get(self._asked_index if invoice_id == self._asked else self._index(invoice_id))
-        if live is None or not live.payer.messages:
+        payer = None if live is None else live.payer
+        if live is None or payer is None:
             return ()
         if not live.approved:
-            live.payer.advance(self._second(until))
-        return tuple(action for action in live.payer.actions if after < action.at <= until)
+            payer.advance(self._second(until))
+        return tuple(action for action in payer.actions if after < action.at <= until)
 
     # Bookkeeping.
 
@@ -341,21 +365,25 @@ class BaseWorld:
     def _new(self, index: int) -> Live:
         failed, zone = self._failed[index], PLACES[self._place[index]][1]
         offset, offset_ends = zones.offset_until(zone, failed)
-        payer = Payer(
-            reason=REASONS[self._reason[index]],
-            engagement=self._engagement[index],
-            failed=failed,
-            offset=offset,
-            seed=self.seed,
-            subject=index,
-        )
         first = self._told_first(index)
         log = ChargeLog(first.network_code, first.advice_code, failed)
-        routes = TENANTS[self._tenant[index]][2]
         return Live(
-            payer, log, failed, self._reason[index], self._network[index], routes, zone, self._issuer[index], offset,
-            offset_ends, {},
+            index, log, failed, self._reason[index], self._network[index], TENANTS[self._tenant[index]][2], zone,
+            self._issuer[index], offset, offset_ends, str(first.network_code), self._codes.drift_after(failed), {},
         )  # fmt: skip
+
+    def _payer(self, live: Live) -> Payer:
+        failed = self._failed[live.index]
+        payer = Payer(
+            reason=REASONS[live.reason],
+            engagement=self._engagement[live.index],
+            failed=failed,
+            offset=zones.offset_seconds(live.zone, failed),
+            seed=self.seed,
+            subject=live.index,
+        )
+        payer.saw_earlier(live.refusals)
+        return payer
 
     def _begun(self, index: int) -> Live:
         live = self._live[index] = self._new(index)
@@ -363,14 +391,6 @@ class BaseWorld:
 
     def _local(self, index: int, second: int) -> int:
         return second + zones.offset_seconds(PLACES[self._place[index]][1], second)
-
-
-def _filled(kind: type[_T], /, **values: Any) -> _T:
-    """Return a value of the protocol, filled without the frozen type's slow constructor: a replay makes millions."""
-    found = kind.__new__(kind)
-    # The values themselves become its dictionary: nothing is copied.
-    object.__setattr__(found, "__dict__", values)
-    return found
 
 
 def make(

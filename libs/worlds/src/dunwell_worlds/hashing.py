@@ -10,6 +10,7 @@ import zlib
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 _MASK = (1 << 64) - 1
 _SCALE = 1.0 / (1 << 64)
@@ -55,6 +56,21 @@ def drawn(concern_key: int, stir: int) -> float:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return (value ^ (value >> 31)) * _SCALE
+
+
+def mixed_all(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return `mixed` of each number."""
+    value = values + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def uniforms(concern_key: int, count: int) -> list[float]:
+    """Return `uniform(concern_key, subject)` of the subjects 0, 1, … below a count: a tenth of the work."""
+    stirs = mixed_all(np.arange(count, dtype=np.uint64) << np.uint64(24))
+    found: list[float] = (mixed_all(np.uint64(concern_key) ^ stirs) * _SCALE).tolist()
+    return found
 
 
 def generator(seed: int, concern: str) -> np.random.Generator:

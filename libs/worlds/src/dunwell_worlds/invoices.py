@@ -11,6 +11,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dunwell_worlds.countries import countries
+from dunwell_worlds.payments import Payments
 from dunwell_worlds.protocol import Decline, FailedInvoice, Instrument, PastPayment
 
 _CARDS = frozenset(
@@ -164,6 +165,17 @@ def broken_decline(decline: Decline) -> str | None:
 
 def _broken_past(invoice: FailedInvoice) -> str | None:
     history = invoice.history
+    # A look at the columns, where all is well: rows that were not made yet are left so.
+    if (
+        history.__class__ is Payments
+        and history.orderly(invoice.failed_at)
+        and not any(map(broken_decline, history.reasons()))
+    ):
+        return None
+    return _broken_rows(invoice, history)
+
+
+def _broken_rows(invoice: FailedInvoice, history: Sequence[PastPayment]) -> str | None:
     if not _is_list(history):
         return f"history must be a tuple of past payments, not {type(history).__name__}"
     before: PastPayment | None = None

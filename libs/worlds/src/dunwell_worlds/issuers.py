@@ -60,8 +60,8 @@ class Issuers:
     def down(self, issuer: int, utc_hour: int) -> bool:
         """Tell whether the whole issuer is out of order."""
         starts, ends = self._outages[issuer]
-        at = bisect_right(starts, utc_hour) - 1
-        return at >= 0 and utc_hour < ends[at]
+        at = bisect_right(starts, utc_hour)
+        return at > 0 and utc_hour < ends[at - 1]
 
 
 def _outages(seed: int, per_month: float, first_day: int, days: int) -> list[tuple[list[int], list[int]]]:

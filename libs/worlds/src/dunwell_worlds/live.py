@@ -20,10 +20,13 @@ class Live:
     Args:
         last: When it was asked about last.
         offset: Of the payer's clock from UTC, in seconds, until `offset_ends`.
+        code: What the issuer repeats, until `code_ends`.
         said: Refusals by code, of a network that gives no advice: those of one code are all the same.
+        payer: None until the first message, before which he does nothing.
+        refusals: How many there were until then; the payer feels them when he first hears of any.
     """
 
-    payer: Payer
+    index: int
     log: ChargeLog
     last: int
     reason: int
@@ -33,8 +36,12 @@ class Live:
     issuer: int
     offset: int
     offset_ends: int
+    code: str
+    code_ends: int
     said: dict[str, Decline]
     approved: bool = False
+    payer: Payer | None = None
+    refusals: int = 0
 
     def local(self, second: int) -> int:
         """Return wall-clock seconds; charges come in time order, so that the offset is looked up twice a year."""
@@ -47,5 +54,5 @@ class Live:
         if second < self.last:
             raise ValueError(f"calls about one invoice come in time order; {second} is before {self.last}")
         self.last = second
-        if self.payer.messages:
+        if self.payer is not None:
             self.payer.advance(second)

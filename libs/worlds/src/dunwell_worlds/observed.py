@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from dunwell_worlds.hashing import drawn, key, mixed, uniform
+import numpy as np
+
+from dunwell_worlds.hashing import drawn, key, mixed, mixed_all, uniform, uniforms
 from dunwell_worlds.issuers import DRIFT_DAYS
 from dunwell_worlds.parameters import ADVICE_HOURS, CODES, GATEWAY_CODES, HARD, NSF, Parameters
 from dunwell_worlds.paydays import EPOCH
@@ -22,38 +24,39 @@ _DRIFT_SHARE = 0.04
 
 
 class Codes:
-    """The codes of one world; `second` is seconds since 1970."""
+    """The codes of one world of so many invoices; `second` is seconds since 1970."""
 
-    def __init__(self, seed: int, parameters: Parameters, start: date) -> None:
+    def __init__(self, seed: int, parameters: Parameters, start: date, invoices: int) -> None:
         self._first, self._again = key(seed, "first code"), key(seed, "code again")
         self._fresh, self._advice = key(seed, "fresh code"), key(seed, "advice")
         self._drift = key(seed, "code drift")
         self._start = (start - EPOCH).days
         self._rows = parameters.codes
         self._drifting: dict[int, int] = {}
-        # The draws behind the first code and its words of the invoice that was asked about last: most refusals repeat
-        # that code.
-        self._drawn, self._drawn_for = 0.0, -1
-        self._worded, self._worded_for = 0, -1
-        # That first code itself, which stays the same until the answers drift: of an invoice, in an epoch.
-        self._repeated, self._repeated_for = "", (-1, -1)
+        # Behind each invoice's first code, and behind the gateway's words for it.
+        self._drawn = uniforms(self._first, invoices)
+        subjects = np.arange(invoices, dtype=np.uint64)
+        self._worded: list[int] = mixed_all(np.uint64(self._first) ^ subjects).tolist()
         # A world says the same few hundred things over and over.
         self._declines: dict[tuple[str, str, str | None], Decline] = {}
 
-    def code(self, index: int, reason: int, second: int, stir: int | None) -> str:
-        """Return the network code of a refusal.
+    def repeated(self, index: int, reason: int, second: int) -> str:
+        """Return the network code of the first refusal and of those that repeat it; the same until answers drift."""
+        return self._pick(index, reason, self._epoch(second), self._drawn[index])
+
+    def drift_after(self, second: int) -> int:
+        """Return the second, later than this one, at which answers drift."""
+        return ((self._epoch(second) + 1) * DRIFT_DAYS + self._start) * 86400
+
+    def anew(self, index: int, reason: int, second: int, stir: int) -> str | None:
+        """Return the network code with which the issuer answers anew, None where it repeats itself.
 
         Args:
-            stir: `stirred` of the invoice and its hour; None for the first refusal.
+            stir: `stirred` of the invoice and its hour.
         """
-        if stir is not None and drawn(self._again, stir) >= _PERSISTENCE:
-            return self._pick(index, reason, self._epoch(second), drawn(self._fresh, stir))
-        asked = index, self._epoch(second)
-        if asked != self._repeated_for:
-            if index != self._drawn_for:
-                self._drawn, self._drawn_for = uniform(self._first, index), index
-            self._repeated, self._repeated_for = self._pick(index, reason, asked[1], self._drawn), asked
-        return self._repeated
+        if drawn(self._again, stir) < _PERSISTENCE:
+            return None
+        return self._pick(index, reason, self._epoch(second), drawn(self._fresh, stir))
 
     def _epoch(self, second: int) -> int:
         return (second // 86400 - self._start) // DRIFT_DAYS
@@ -82,9 +85,7 @@ class Codes:
         names = GATEWAY_CODES[code]
         gateway_code = names[0]
         if len(names) > 1:
-            if index != self._worded_for:
-                self._worded, self._worded_for = mixed(self._first ^ index), index
-            gateway_code = names[self._worded % len(names)]
+            gateway_code = names[self._worded[index] % len(names)]
         advice = None
         if network == "mastercard":
             luck = drawn(self._advice, stir)

@@ -127,8 +127,15 @@ class Payer:
 
     def saw_refusal(self, at: int) -> None:
         """Feel one more refused charge: the banks of three payers in ten push it to their phones."""
-        if self.messages:
-            self.advance(at)
+        self.advance(at)
+        self._push()
+
+    def saw_earlier(self, refusals: int) -> None:
+        """Feel the refusals that came before the first message; until then nothing cools down."""
+        for _ in range(refusals):
+            self._push()
+
+    def _push(self) -> None:
         if self.pushed is None:
             self.pushed = uniform(key(self.seed, "push"), self.subject) < 0.3
         if self.pushed:

@@ -91,7 +91,7 @@ class FailedInvoice:
     routes: tuple[str, ...]
     instruments: tuple[Instrument, ...]
     decline: Decline
-    history: tuple[PastPayment, ...]
+    history: Sequence[PastPayment]
 
 
 @dataclass(frozen=True)

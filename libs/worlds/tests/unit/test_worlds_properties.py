@@ -186,6 +186,14 @@ def test_due_dates_stay_in_the_span_asked_for() -> None:
         assert all(earlier.at <= later.at for earlier, later in pairwise(invoice.history))
 
 
+def test_no_past_holds_a_payment_twice() -> None:
+    # A payer of this world draws the same second for two purchases.
+    invoices = list(ValidatedWorld(make(744, 300)).failures())
+    payments = invoices[211].history
+    assert payments
+    assert len(set(payments)) == len(payments)
+
+
 def test_failures_can_be_sliced_without_building_the_rest() -> None:
     failures = make(1, 50).failures()
     assert [invoice.invoice_id for invoice in failures[10:12]] == [failures[10].invoice_id, failures[11].invoice_id]

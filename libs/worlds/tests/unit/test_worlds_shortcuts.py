@@ -1,14 +1,22 @@
 """What a world works out in a quicker way is what the plain way gives."""
 
 from calendar import monthrange
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from dunwell_worlds import paydays, zones
+from dunwell_worlds.answers import Answers
+from dunwell_worlds.base import make
 from dunwell_worlds.fees import ChargeLog
-from dunwell_worlds.hashing import drawn, key, stirred, uniform
+from dunwell_worlds.hashing import drawn, key, mixed, mixed_all, stirred, uniform, uniforms
+from dunwell_worlds.invoices import WorldBroken, check_invoice
+from dunwell_worlds.payers import Payer
+from dunwell_worlds.payments import Payments
+from dunwell_worlds.protocol import AttemptResult, Decline, PastPayment
 
 
 def test_a_draw_in_two_steps_is_the_draw_in_one() -> None:
@@ -16,6 +24,86 @@ def test_a_draw_in_two_steps_is_the_draw_in_one() -> None:
         concern, subject, counter = key(number, "test"), number * 7919, number * 104_729 % 500_000
         assert drawn(concern, stirred(subject, counter)) == uniform(concern, subject, counter)
         assert drawn(concern, stirred(subject)) == uniform(concern, subject)
+
+
+def test_draws_for_all_subjects_at_once_are_those_for_each() -> None:
+    for number in range(20):
+        concern = key(number, "test")
+        assert uniforms(concern, 3000) == [uniform(concern, subject) for subject in range(3000)]
+        subjects = np.arange(500, dtype=np.uint64)
+        assert mixed_all(np.uint64(concern) ^ subjects).tolist() == [mixed(concern ^ each) for each in range(500)]
+    assert uniforms(key(1, "test"), 0) == []
+
+
+FUNDS = Decline("insufficient_funds", "51", None, None)
+INVOICE = make(1, 1).failures()[0]
+LAST = int(INVOICE.failed_at.timestamp()) - 5000
+
+
+def rows(seconds: list[int], told: list[int], amount_minor: int = 900) -> tuple[PastPayment, ...]:
+    return tuple(
+        PastPayment(datetime.fromtimestamp(at, UTC), amount_minor, code == 1, (FUNDS, None)[code])
+        for at, code in zip(seconds, told, strict=True)
+    )
+
+
+def test_payments_in_columns_are_the_rows_they_stand_for() -> None:
+    seconds, told = [LAST - 4000, LAST - 300, LAST], [1, 0, 1]
+    payments, plain = Payments(seconds, told, 900, (FUNDS, None)), rows(seconds, told)
+    assert payments == plain
+    assert payments == Payments(seconds, told, 900, (FUNDS, None))
+    assert payments != plain[1:]
+    assert payments != "none"
+    assert (tuple(payments), len(payments), hash(payments), repr(payments)) == (plain, 3, hash(plain), repr(plain))
+    assert (payments[-1], payments[:2], payments[::-1]) == (plain[-1], plain[:2], plain[::-1])
+    for moved in (-1, 0, 1):
+        for half in (0, 500):
+            at = plain[1].at + timedelta(seconds=moved, milliseconds=half)
+            assert payments.after(at) == tuple(row for row in plain if row.at > at)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told", "amount_minor", "text"),
+    [
+        ([LAST, LAST - 1], [1, 1], 900, "history is not in time order"),
+        ([LAST, LAST], [1, 1], 900, "twice"),
+        ([LAST], [1], 0, "amount_minor must be an int > 0"),
+        ([LAST], [1], True, "amount_minor must be an int > 0"),
+        ([LAST], [2], 900, "must be a Decline, not str"),
+        ([-5], [1], 900, "history must lie in the years"),
+        ([LAST + 9000], [1], 900, "history reaches past failed_at"),
+    ],
+)
+def test_a_past_in_columns_is_held_to_what_rows_are_held_to(
+    seconds: list[int], told: list[int], amount_minor: int, text: str
+) -> None:
+    payments = Payments(seconds, told, amount_minor, (FUNDS, None, "51"))  # type: ignore[arg-type]
+    with pytest.raises(WorldBroken, match=text):
+        check_invoice(replace(INVOICE, history=payments))
+
+
+def test_a_past_in_columns_may_hold_two_unlike_payments_of_one_instant() -> None:
+    assert check_invoice(replace(INVOICE, history=Payments([LAST, LAST], [0, 1], 900, (FUNDS, None))))
+    assert check_invoice(replace(INVOICE, history=Payments([], [], 900, (FUNDS, None))))
+
+
+def test_an_answer_is_made_once() -> None:
+    answers = Answers()
+    refused, approved = answers.of(FUNDS, 6), answers.of(None, 6)
+    assert (refused, approved) == (AttemptResult(False, FUNDS, 6), AttemptResult(True, None, 6))
+    assert answers.of(Decline(*FUNDS.__dict__.values()), 6) is refused
+    assert answers.of(FUNDS, 8) == AttemptResult(False, FUNDS, 8)
+
+
+def test_a_payer_feels_on_the_first_message_what_was_refused_before() -> None:
+    felt = 0
+    for subject in range(200):
+        payer = Payer("nsf", 1.0, 0, 0, 7, subject)
+        payer.saw_earlier(3)
+        assert payer.irritation in (0.0, 0.2 + 0.2 + 0.2)
+        felt += payer.irritation > 0
+    # Three payers in ten are told of each refusal by their bank.
+    assert 40 <= felt <= 80
 
 
 @pytest.mark.parametrize(

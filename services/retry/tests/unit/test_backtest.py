@@ -1,7 +1,7 @@
 """The back-test: paired, honest, and refusing what it cannot know."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,9 @@ from dunwell_retry.backtest.command import app
 from dunwell_retry.backtest.docs import write_reference
 from dunwell_retry.backtest.html import page
 from dunwell_retry.backtest.loading import WorldUnknown, factory_of, open_world
-from dunwell_retry.backtest.runner import Settings, run_policy
+from dunwell_retry.backtest.runner import Attempt, Settings, run_policy
 from dunwell_retry.backtest.statistics import DIFFERING_MIN, PAIRS_MIN, enough, interval
+from dunwell_retry.backtest.violations import judged
 from dunwell_retry.planning.card import model_card
 from dunwell_retry.planning.fit import fit
 from dunwell_retry.planning.logged import Logged, dumps, loads
@@ -69,6 +70,45 @@ def test_anyone_can_check_every_charge_against_the_world(report: dict[str, Any],
 
 def test_no_policy_breaks_a_rule(report: dict[str, Any]) -> None:
     assert all(entry["violations"] == 0 for entry in report["policies"].values())
+
+
+@pytest.mark.parametrize(
+    ("network", "code", "hours", "never", "over"),
+    [
+        ("visa", "51", range(24, 24 * 9, 24), 0, 0),
+        ("visa", "14", (24, 48, 72), 2, 0),
+        ("visa", "51", range(24, 24 * 25, 24), 0, 4),
+        ("mastercard", "14", (24, 48), 0, 0),
+        ("mastercard", "51", range(1, 13), 0, 3),
+        ("ach", "R02", (24, 48), 2, 0),
+        ("ach", "R01", (24, 48, 72, 96), 0, 2),
+    ],
+)
+def test_the_referee_counts_what_no_rule_allows(
+    network: str, code: str, hours: Sequence[int], never: int, over: int
+) -> None:
+    invoice = make(1, 1).failures()[0]
+    card = replace(invoice.instruments[0], network=network)
+    first = Decline(None, "R02" if code == "R02" else "R01" if network == "ach" else "05", None, None)
+    charges = [
+        Attempt(invoice.failed_at + timedelta(hours=hour), card.instrument_id, "stripe", "merchant", False, None, 6)
+        for hour in hours
+    ]
+    asked = replace(invoice, instruments=(card,), decline=first)
+    declines = [Decline(None, code, None, None)] * len(charges)
+    assert judged(asked, charges, declines) == (never, over)
+    # One that was approved has no decline.
+    assert judged(asked, charges, declines[:-1]) == (never, over)
+
+
+def test_a_policy_does_the_same_whatever_was_run_before_it() -> None:
+    first = run_backtest("base", ["uniform-8", "payday"], invoices=60, seed=3)
+    last = run_backtest("base", ["payday", "uniform-8"], invoices=60, seed=3)
+    assert first["policies"] == last["policies"]
+    assert first["oracle_bound"] == last["oracle_bound"]
+    alone = run_backtest("base", [], invoices=60, seed=3)
+    assert alone["policies"] == {}
+    assert alone["oracle_bound"]["recovered_rate"] == first["oracle_bound"]["recovered_rate"]
 
 
 def test_the_bound_lies_above_every_policy(report: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from dunwell_retry.backtest.cases import case_of
+from dunwell_retry.backtest.cases import case_of, recent_of
 from dunwell_retry.planning.landscape import landscape
 from dunwell_retry.planning.local import grid, local_seconds
 from dunwell_retry.planning.model import Decline, Sent, after_charge
@@ -82,6 +82,32 @@ def test_permits_that_grew_in_place_say_what_permits_over_the_whole_case_say(num
             assert permits.ask(later, method) == Permits(case).ask(later, method)
             assert supposed.ask(later, method).permit >= permits.ask(later, method).permit
         assert permits.ask(at, method).counters != before.counters, "an answer of before the charge is not kept"
+
+
+def test_permits_that_are_told_the_last_month_say_what_permits_over_the_whole_past_say() -> None:
+    recent = 0
+    for invoice in make(9, 60).failures():
+        case, told = case_of(invoice, timedelta(days=30)), recent_of(invoice)
+        assert told is not None
+        recent += len(told)
+        method, at = case.methods[0].instrument_id, case.failed_at + timedelta(hours=5)
+        assert Permits(case, recent=told).ask(at, method) == Permits(case).ask(at, method)
+        assert recent_of(replace(invoice, history=tuple(invoice.history))) is None
+    assert recent > 20
+
+
+def test_what_a_model_sees_of_a_case_is_kept_for_that_model_alone() -> None:
+    case, other = CASES[0], replace(shipped(), persistence=0.1)
+    seen = view_of(case, case.failed_at, shipped(), case.readings)
+    charge = Sent(
+        case.failed_at + timedelta(days=1), case.methods[0].instrument_id, case.routes[0], False, case.decline
+    )
+    for model in (shipped(), other, shipped()):
+        for met in (case, after_charge(case, charge)):
+            kept, anew = (view_of(each, met.failed_at, model, met.readings) for each in (met, replace(met)))
+            assert kept.layout is anew.layout
+            assert (kept.failed, kept.sent, kept.usual) == (anew.failed, anew.sent, anew.usual)
+    assert view_of(case, case.failed_at, other, case.readings).layout is not seen.layout
 
 
 @pytest.mark.parametrize("name", ["uniform-8", "payday", "random", "stripe-legacy", "code-aware", "advice-following"])

@@ -10,7 +10,7 @@ import pytest
 
 from dunwell_retry.planning.model import Case, Decline, Method, Plan, PlannedAttempt, Sent
 from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt, Verdict, asked_at
-from dunwell_retry.rules.values import kept, quick
+from dunwell_retry.rules.values import kept, maker, quick
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -102,6 +102,38 @@ def test_every_quick_value_of_the_service_fills_every_field(kind: Any) -> None:
     assert type(made) is kind
     assert all(getattr(made, name) is value for name, value in values.items())
     assert not hasattr(made, "__dict__")
+
+
+def test_what_is_made_the_short_way_is_the_same_value() -> None:
+    make = maker(Slotted)
+    made = make("a", marks={"x": 1})
+    assert type(made) is Slotted
+    assert made == Slotted("a", 7, {"x": 1})
+    assert make("a").marks is not make("a").marks
+    with pytest.raises(FrozenInstanceError):
+        made.number = 4  # type: ignore[misc]
+    for wrong in ({}, {"name": "a", "more": 1}):
+        with pytest.raises(TypeError):
+            make(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [PastAttempt, Verdict, PlannedAttempt, Sent])
+def test_every_value_made_the_short_way_has_every_field(kind: Any) -> None:
+    values = {entry.name: object() for entry in fields(kind)}
+    assert maker(kind)(**values) == kind(**values)
+    assert type(maker(kind)(*values.values())) is kind
+
+
+def test_a_value_that_checks_itself_is_not_made_the_short_way() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Checked:
+        name: str
+
+        def __post_init__(self) -> None:
+            raise ValueError("no name")
+
+    with pytest.raises(AssertionError, match="Checked checks itself"):
+        maker(Checked)
 
 
 def test_an_attempt_at_another_instant_differs_by_that_alone() -> None:

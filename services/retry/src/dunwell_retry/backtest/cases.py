@@ -5,12 +5,15 @@ Owns: the translation. Refuses: anything that production would not know at that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import cast
 
 from dunwell_retry.planning.model import Case, Decline, Method, Past
+from dunwell_retry.planning.permits import WINDOW
 from dunwell_worlds import protocol
+from dunwell_worlds.payments import Payments
 
 
 def decline_of(decline: protocol.Decline | None) -> Decline | None:
@@ -25,6 +28,13 @@ def _decline(
     gateway_code: str | None, network_code: str | None, advice_code: str | None, message: str | None
 ) -> Decline:
     return Decline(gateway_code, network_code, advice_code, message)
+
+
+def recent_of(invoice: protocol.FailedInvoice) -> Sequence[Past] | None:
+    """Return what the rules look at of an invoice's past, where that is known without a look at all of it."""
+    if not isinstance(invoice.history, Payments):
+        return None
+    return cast(tuple[Past, ...], invoice.history.after(invoice.failed_at - WINDOW))
 
 
 def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:

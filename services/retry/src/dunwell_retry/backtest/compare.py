@@ -64,33 +64,43 @@ def run_backtest(
     if invoices < 1:
         raise ValueError(f"a back-test needs 1 or more invoices, not {invoices}")
     settings = settings or Settings()
-    chosen = [named(entry) if isinstance(entry, str) else entry for entry in (*policies, *baselines)]
-    by_name: dict[str, Policy] = {}
-    for policy in chosen:
-        if by_name.setdefault(policy.name, policy) != policy:
-            raise PolicyInvalid("name", f"two different policies are called {policy.name!r}: give one another name")
+    by_name = _by_name((*policies, *baselines))
     factory = factory_of(world)
-    opened = open_world(factory, seed, invoices)
+    # No charge has been sent in it yet: it will do for the first policy, or for the bound.
+    fresh = [open_world(factory, seed, invoices)]
+    title, offered = fresh[0].name, len(fresh[0].failures())
     found: dict[str, list[Outcome]] = {}
     for name, policy in by_name.items():
         progress = started(name, invoices) if started else None
         if jobs > 1:
             found[name] = _spread(world, seed, invoices, policy, settings, jobs, progress)
         else:
-            found[name] = run_policy(open_world(factory, seed, invoices), policy, settings, progress)
+            opened = fresh.pop() if fresh else open_world(factory, seed, invoices)
+            found[name] = run_policy(opened, policy, settings, progress)
     report: dict[str, Any] = {
-        "world": opened.name,
+        "world": title,
         "world_source": world,
         "seed": seed,
-        "invoices": len(opened.failures()),
+        "invoices": offered,
         "emails": settings.emails,
         "policies": {name: _entry(by_name[name], outcomes, attempts) for name, outcomes in found.items()},
         "differences": _differences(found, [_name(entry) for entry in baselines], seed),
     }
-    if oracle and opened.oracle is not None:
-        most = max((policy.attempts_max for policy in chosen), default=8)
-        report["oracle_bound"] = oracle_bound(opened, most, _ORACLE_INVOICES)
+    if oracle:
+        most = max((policy.attempts_max for policy in by_name.values()), default=8)
+        opened = fresh.pop() if fresh else open_world(factory, seed, invoices)
+        if (bound := oracle_bound(opened, most, _ORACLE_INVOICES)) is not None:
+            report["oracle_bound"] = bound
     return report
+
+
+def _by_name(policies: Sequence[str | Policy]) -> dict[str, Policy]:
+    found: dict[str, Policy] = {}
+    for entry in policies:
+        policy = named(entry) if isinstance(entry, str) else entry
+        if found.setdefault(policy.name, policy) != policy:
+            raise PolicyInvalid("name", f"two different policies are called {policy.name!r}: give one another name")
+    return found
 
 
 def _name(entry: str | Policy) -> str:

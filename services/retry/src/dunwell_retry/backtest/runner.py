@@ -11,14 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from dunwell_retry.backtest.cases import case_of, decline_of
-from dunwell_retry.backtest.violations import Referee
-from dunwell_retry.planning.model import Case, Sent, after_charge
+from dunwell_retry.backtest.cases import case_of, decline_of, recent_of
+from dunwell_retry.backtest.violations import judged
+from dunwell_retry.planning.model import Case, Decline, Sent, after_charge
 from dunwell_retry.planning.parameters import Model
 from dunwell_retry.planning.permits import MakeRules, Permits
 from dunwell_retry.planning.planner import next_charge
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.rules import Gate
+from dunwell_retry.rules.values import maker
+from dunwell_worlds import protocol
 from dunwell_worlds.protocol import ActionKind, FailedInvoice
 from dunwell_worlds.validate import ValidatedWorld, WorldBroken
 
@@ -61,6 +63,9 @@ class Attempt:
     approved: bool
     chance: float | None
     cost_minor_usd: int
+
+
+_attempt, _sent = maker(Attempt), maker(Sent)
 
 
 @dataclass(slots=True)
@@ -123,7 +128,7 @@ class _Life:
         self.case: Case = case_of(invoice, world.horizon)
         # Until the invoice is recovered, paid or given up by a payer who leaves.
         self.open = True
-        self.permits = Permits(self.case, settings.rules)
+        self.permits = Permits(self.case, settings.rules, recent_of(invoice))
         self.seen = invoice.failed_at
         self.mails = [invoice.failed_at + timedelta(days=day) for day in EMAIL_DAYS] if settings.emails else []
         first = invoice.instruments[0]
@@ -133,7 +138,10 @@ class _Life:
             first.country, invoice.decline.network_code or invoice.decline.gateway_code,
             reveal.hidden_reason(invoice.invoice_id) if reveal else None,
         )  # fmt: skip
-        self.referee = Referee(invoice)
+        self.declines: list[protocol.Decline | None] = []
+        # What was told last, as the world says it and as the planner does.
+        self.told: protocol.Decline | None = invoice.decline
+        self.read: Decline | None = self.case.decline
 
     def live(self) -> Outcome:
         """Charge as the policy plans until the invoice is settled, the plan ends or the horizon is reached."""
@@ -169,20 +177,24 @@ class _Life:
                 break
             now += _REACTION
         self._wait(self.case.deadline)
-        return self.outcome
+        outcome = self.outcome
+        outcome.never_retry, outcome.over_cap = judged(self.invoice, outcome.attempts, self.declines)
+        return outcome
 
     def _charge(self, at: datetime, instrument_id: str, route: str, initiator: str, chance: float | None) -> None:
         outcome = self.outcome
-        self.referee.judge(outcome, at, instrument_id, initiator)
         result = self.world.attempt(outcome.invoice_id, at, instrument_id, route, initiator)
         approved = result.approved
-        outcome.attempts.append(Attempt(at, instrument_id, route, initiator, approved, chance, result.cost_minor_usd))
+        outcome.attempts.append(_attempt(at, instrument_id, route, initiator, approved, chance, result.cost_minor_usd))
         if approved:
             outcome.recovered_at = at
             self.open = False
             return
-        self.referee.refuse(at, instrument_id, result.decline)
-        sent = Sent(at, instrument_id, route, False, decline_of(result.decline), initiator)
+        self.declines.append(result.decline)
+        if result.decline is not self.told:
+            # Banks mostly repeat themselves.
+            self.told, self.read = result.decline, decline_of(result.decline)
+        sent = _sent(at, instrument_id, route, False, self.read, initiator)
         self.case = after_charge(self.case, sent)
         self.permits.add(self.case)
         if at > self.seen:

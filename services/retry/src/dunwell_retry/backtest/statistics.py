@@ -61,12 +61,18 @@ def _rate(part: float, whole: float) -> float | None:
 
 def net_value(outcome: Outcome) -> float:
     """Return US cents won: the amount less delay, fees and messages; a cancellation costs what was still to come."""
-    fees = sum([attempt.cost_minor_usd for attempt in outcome.attempts])
+    return _net(outcome, _fees(outcome), usd_minor(outcome), days_to_recovery(outcome))
+
+
+def _fees(outcome: Outcome) -> int:
+    return sum([attempt.cost_minor_usd for attempt in outcome.attempts])
+
+
+def _net(outcome: Outcome, fees: int, worth: float, days: float | None) -> float:
     cost = fees + outcome.contacts * EMAIL_COST_MINOR_USD
     if outcome.canceled:
-        return -cost - usd_minor(outcome) * _MONTHS_LOST * _MARGIN
-    days = days_to_recovery(outcome)
-    return -cost if days is None else usd_minor(outcome) * (1 - _DELAY_PER_DAY * days) - cost
+        return -cost - worth * _MONTHS_LOST * _MARGIN
+    return -cost if days is None else worth * (1 - _DELAY_PER_DAY * days) - cost
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -76,7 +82,8 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     ended = [days_to_recovery(outcome) for outcome in outcomes]
     kept = [day for day in ended if day is not None]
     attempts = sum(len(outcome.attempts) for outcome in outcomes)
-    fees = sum([attempt.cost_minor_usd for outcome in outcomes for attempt in outcome.attempts])
+    paid = [_fees(outcome) for outcome in outcomes]
+    fees = sum(paid)
     days = sorted(
         day
         for outcome, day in zip(outcomes, ended, strict=True)
@@ -104,7 +111,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "over_cap_attempts": cap,
         "fees_minor_usd": fees,
         "fees_minor_usd_per_1000": _rate(fees * 1000, count),
-        "net_value_minor_usd": round(sum(net_value(outcome) for outcome in outcomes)),
+        "net_value_minor_usd": round(sum(map(_net, outcomes, paid, values, ended))),
         "contacts": contacts,
         "contacts_per_recovery": _rate(contacts, len(kept)),
         "cancels_rate": _rate(sum(outcome.canceled for outcome in outcomes), count),

@@ -9,7 +9,9 @@ Sources: docs.bill1st.com/docs/mac-response-codes and checkout.com/docs/develope
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Protocol
 
 from dunwell_worlds.protocol import Decline, FailedInvoice
@@ -24,15 +26,50 @@ _VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH, _ACH_CAP = 20, 10, 35, 2
 _FEW = min(_VISA_CAP, _MASTERCARD_DAY, _MASTERCARD_MONTH)
 
 
-class _Counts(Protocol):
-    never_retry: int
-    over_cap: int
+class _Charge(Protocol):
+    at: datetime
+    instrument_id: str
+    initiator: str
 
 
-class Referee:
+def judged(
+    invoice: FailedInvoice, charges: Sequence[_Charge], declines: Sequence[Decline | None]
+) -> tuple[int, int]:  # fmt: skip
+    """Return how many charges of an invoice came after a final refusal, and how many over a cap.
+
+    Args:
+        charges: In the order of time.
+        declines: What each was refused with; the last charge may have none, as it was approved.
+    """
+    if _harmless(invoice, declines):
+        return 0, 0
+    referee = _Referee(invoice)
+    for charge, decline in zip_longest(charges, declines):
+        referee.judge(charge.at, charge.instrument_id, charge.initiator)
+        referee.refuse(charge.at, charge.instrument_id, decline)
+    return referee.never_retry, referee.over_cap
+
+
+def _harmless(invoice: FailedInvoice, declines: Sequence[Decline | None]) -> bool:
+    """Return whether nothing was final by any network's word and no cap was near: nearly always."""
+    if len(declines) + 1 >= _FEW:
+        return False
+    for instrument in invoice.instruments:
+        if instrument.network == "ach":
+            return False
+    for decline in (invoice.decline, *declines):
+        if decline is not None and (
+            decline.network_code in _VISA_FINAL or decline.advice_code in _MASTERCARD_FINAL_ADVICE
+        ):
+            return False
+    return True
+
+
+class _Referee:
     """Watches one invoice."""
 
     def __init__(self, invoice: FailedInvoice) -> None:
+        self.never_retry = self.over_cap = 0
         self._networks = {entry.instrument_id: entry.network for entry in invoice.instruments}
         self._final: set[str] = set()
         self._refused: dict[str, list[datetime]] = {}
@@ -51,17 +88,17 @@ class Referee:
         ):
             self._final.add(instrument_id)
 
-    def judge(self, counts: _Counts, at: datetime, instrument_id: str, initiator: str) -> None:
-        """Count a charge that is about to be sent, if it must not be."""
+    def judge(self, at: datetime, instrument_id: str, initiator: str) -> None:
+        """Count a charge that was about to be sent, if it must not be."""
         if initiator == "payer":
             return
         if instrument_id in self._final:
-            counts.never_retry += 1
+            self.never_retry += 1
         refused, network = self._refused.get(instrument_id, []), self._networks[instrument_id]
         if network == "ach":
-            counts.over_cap += len(refused) > _ACH_CAP
+            self.over_cap += len(refused) > _ACH_CAP
         elif len(refused) >= _FEW:
-            counts.over_cap += _over_cap(network, refused, at)
+            self.over_cap += _over_cap(network, refused, at)
 
 
 def _over_cap(network: str, refused: list[datetime], at: datetime) -> bool:

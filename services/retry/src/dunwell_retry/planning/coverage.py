@@ -93,11 +93,14 @@ def gains(options: list[Option]) -> list[Floats]:
     return found
 
 
-def choose(options: list[Option], budget: int, terms: Terms, fixed: Sequence[int] = ()) -> list[Pick]:
+def choose(
+    options: list[Option], budget: int, terms: Terms, fixed: Sequence[int] = (), *, picks_only: bool = False
+) -> list[Pick]:  # fmt: skip
     """Return up to `budget` picks in order of choice; each adds more than it costs.
 
     Args:
         fixed: Columns of the first option that are taken before anything is chosen, whatever their distance.
+        picks_only: The options need not be left as all of the charges leave them: nobody looks at them again.
     """
     picks: list[Pick] = []
     first = None
@@ -131,6 +134,8 @@ def choose(options: list[Option], budget: int, terms: Terms, fixed: Sequence[int
             break
         _, number, column = best
         picks.append(Pick(number, column, float(now[number][column]), float(first[number][column])))
+        if picks_only and len(picks) == budget:
+            break
         _take(options, number, column)
         _rest(options, int(options[number].at[column]), terms.gap_seconds)
     return picks

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from dunwell_retry.planning.model import Case, Decline, Method, Sent
+from dunwell_retry.planning.model import Case, Decline, Method, Past, Sent
 from dunwell_retry.rules import Gate
 from dunwell_retry.rules.model import (
     NO_CAPS,
@@ -24,9 +24,10 @@ from dunwell_retry.rules.model import (
     Verdict,
     asked_at,
 )
+from dunwell_retry.rules.values import maker
 
 # The longest window any card rule counts over is 30 days; older renewals cannot matter to it.
-_WINDOW = timedelta(days=31)
+WINDOW = timedelta(days=31)
 
 
 class Rules(Protocol):
@@ -53,13 +54,14 @@ def _past(
     decline: Decline | None, initiator: Initiator = Initiator.MERCHANT, origin: Origin = Origin.US,
 ) -> PastAttempt:  # fmt: skip
     said = decline or _SILENT
-    return PastAttempt(
+    return _past_attempt(
         at, invoice_id, amount_minor, currency, initiator, method.instrument_id, approved, method.account_reference,
         method.token, origin, said.network_code, said.advice_code, said.gateway_code, said.message,
     )  # fmt: skip
 
 
 _SILENT = Decline()
+_past_attempt = maker(PastAttempt)
 # Looked up in a third of the time that an enumeration's own call takes; that call names what is unknown.
 _INITIATORS = {entry.value: entry for entry in Initiator}
 _ORIGINS = {entry.value: entry for entry in Origin}
@@ -103,19 +105,23 @@ class Permits:
 
     The question that was asked last is not asked again when a charge is sent: the gate is deterministic and the history
     the same.
+
+    Args:
+        recent: What the case's history holds of the `WINDOW` before the failure; None looks it up there.
     """
 
     __slots__ = ("_answer", "_history", "_last", "_make", "_question", "_rules", "_subject")
 
-    def __init__(self, case: Case, rules: MakeRules = Gate) -> None:
+    def __init__(self, case: Case, rules: MakeRules = Gate, recent: Sequence[Past] | None = None) -> None:
         self._make = rules
         self._subject = _Subject(case)
         first = case.failed_on or case.methods[0]
-        earlier = case.failed_at - _WINDOW
+        if recent is None:
+            earlier = case.failed_at - WINDOW
+            recent = [payment for payment in case.history if payment.at > earlier]
         self._history = [
             _past(payment.at, "earlier", payment.amount_minor, case.currency, first, payment.approved, payment.decline)
-            for payment in case.history
-            if payment.at > earlier
+            for payment in recent
         ]
         self._history.append(
             _past(case.failed_at, case.invoice_id, case.amount_minor, case.currency, first, False, case.decline)
@@ -130,7 +136,7 @@ class Permits:
         case, said = self._subject.case, charge.decline or _SILENT
         method = self._subject.methods.get(charge.instrument_id) or Method(charge.instrument_id)
         # Written out as `_past` would: this is asked for after every charge of a replay.
-        return PastAttempt(
+        return _past_attempt(
             charge.at, case.invoice_id, case.amount_minor, case.currency,
             _INITIATORS.get(charge.initiator) or Initiator(charge.initiator), method.instrument_id, charge.approved,
             method.account_reference, method.token, _ORIGINS.get(charge.origin) or Origin(charge.origin),
@@ -169,7 +175,7 @@ class Permits:
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
         question = (at, instrument_id, initiator)
-        if question == self._question and self._answer is not None:
+        if self._answer is not None and question == self._question:
             return self._answer
         rules, subject = self._rules, self._subject
         asked = subject.asked.get((instrument_id, initiator)) or subject.attempt(at, instrument_id, initiator)

@@ -20,9 +20,11 @@ from dunwell_retry.planning.smart import smart_charge, smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
 from dunwell_retry.rules.model import Verdict
+from dunwell_retry.rules.values import maker
 
 # A planned charge whose moment passed while nobody looked is sent when its place is not older than this.
 _LATE = timedelta(minutes=1)
+_planned_attempt = maker(PlannedAttempt)
 _PAYER_REASONS = ("expired", "bad_credential", "dead_card", "revoked", "auth_required")
 
 
@@ -77,7 +79,7 @@ def next_charge(
                 case, policy, now=now, seed=seed, permits=permits, model=usable, readings=case.readings
             )  # fmt: skip
         policy = payday_instead(policy)
-    ahead = _ahead(case, policy, now) if budget_left(case, policy) else ()
+    ahead, _ = _ahead(case, policy, now)
     return _first_permitted(case, ahead, 0, now, permits, [])[0]
 
 
@@ -118,12 +120,14 @@ def _model(policy: Policy, model: Model | None) -> tuple[Model | None, str]:
     return found, ""
 
 
-def budget_left(case: Case, policy: Policy) -> int:
-    """Return how many further charges the policy and the tenant allow; the payer's own do not count."""
-    most = policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
-    for charge in case.sent:
-        most -= charge.initiator == "merchant"
-    return most if most > 0 else 0
+def _budget(case: Case, policy: Policy) -> int:
+    """Return how many charges after the refused one the policy and the tenant allow."""
+    return policy.attempts_max if case.attempts_max is None else min(policy.attempts_max, case.attempts_max)
+
+
+def _budget_left(case: Case, policy: Policy) -> int:
+    """Return how many of them are left; the payer's own do not count."""
+    return max(0, _budget(case, policy) - sum([charge.initiator == "merchant" for charge in case.sent]))
 
 
 def _after_fix(
@@ -148,7 +152,7 @@ def _after_fix(
         empty,
         attempts=(attempt,),
         expected=0.9,
-        budget_left=budget_left(case, policy),
+        budget_left=_budget_left(case, policy),
         changes=_CHANGES,
         answers_fix=True,
     )
@@ -178,7 +182,7 @@ def _plan(
         expected=None,
         posterior={},
         rhythm=None,
-        budget_left=budget_left(case, policy),
+        budget_left=_budget_left(case, policy),
         stop=stop,
         payer_can_fix=payer_can_fix,
         refused=refused,
@@ -193,8 +197,7 @@ def _scheduled(
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
-    left = budget_left(case, policy)
-    ahead = _ahead(case, policy, now) if left else ()
+    ahead, left = _ahead(case, policy, now)
     attempts, refused, sources = permitted(case, ahead, min(left, look_ahead or len(ahead)), now, permits)
     observed = readings[-1].observed if readings else "unknown"
     stop = None
@@ -207,13 +210,15 @@ def _scheduled(
     )  # fmt: skip
 
 
-def _ahead(case: Case, policy: Policy, now: datetime) -> Sequence[Moment]:
-    """Return the instants of a schedule that are still ahead."""
-    last = now - _LATE
+def _ahead(case: Case, policy: Policy, now: datetime) -> tuple[Sequence[Moment], int]:
+    """Return the instants of a schedule that are still ahead, none without a budget, and the budget that is left."""
+    left, last = _budget(case, policy), now - _LATE
+    # One walk for both: a replay asks after every charge.
     for charge in case.sent:
+        left -= charge.initiator == "merchant"
         if charge.at > last:
             last = charge.at
-    return moments(policy, case, last)
+    return (moments(policy, case, last), left) if left > 0 else ((), 0)
 
 
 _CHANGES = (
@@ -283,5 +288,5 @@ def _first_permitted(
             if not verdict.permit:
                 continue
             reason = f"{reason}, moved to the first permitted instant"
-        return PlannedAttempt(at, method, case.routes[0], None, None, 1.0, reason, verdict.rule), place + 1
+        return _planned_attempt(at, method, case.routes[0], None, None, 1.0, reason, verdict.rule), place + 1
     return None, len(ahead)

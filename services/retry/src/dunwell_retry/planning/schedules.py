@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
-from typing import cast
 from zoneinfo import ZoneInfo
 
 from dunwell_kit.chance import uniform as chance
@@ -49,9 +48,9 @@ def _timetable(policy: Policy, case: Case) -> Sequence[Moment]:
 
     What no refusal changes is worked out once: the case keeps it and hands it on after each charge.
     """
-    policy_before, kept = case.__dict__.get("timetable", _NO_TIMETABLE)
-    if policy_before is policy:
-        return cast(Sequence[Moment], kept)
+    kept: tuple[Policy | None, Sequence[Moment]] = case.__dict__.get("timetable", _NO_TIMETABLE)
+    if kept[0] is policy:
+        return kept[1]
     found = _by_kind(policy, case)
     # What the refusals mean is only looked up where the schedule depends on it.
     since = outage_since(case, case.readings) if policy.outage_ladder_hours else None
@@ -96,12 +95,10 @@ def _by_kind(policy: Policy, case: Case) -> Sequence[Moment]:
     return ()
 
 
-@lru_cache(maxsize=8192)  # the cases that are being planned again and again
 def _schedule(start: datetime, days: tuple[float, ...], reason: str = "fixed schedule") -> tuple[Moment, ...]:
     return tuple([(start + step, text) for step, text in _steps(days, reason)])
 
 
-@lru_cache(maxsize=8192)
 def _evenly(start: datetime, every_hours: float, count: int) -> tuple[Moment, ...]:
     return tuple([(start + step, text) for step, text in _even_steps(every_hours, count)])
 

@@ -162,9 +162,10 @@ def smart_charge(
     case: Case, policy: Policy, *, now: datetime, seed: int, permits: Permits, model: Model, readings: Sequence[Reading]
 ) -> PlannedAttempt | None:
     """Return the first charge of the plan that `smart_plan` makes, without what only people read of it."""
-    choice = _chosen(case, policy, now, permits, model, readings)
+    exploring = _explores(case, policy, seed)
+    choice = _chosen(case, policy, now, permits, model, readings, picks_only=not exploring)
     picks = choice.picks
-    if _explores(case, policy, seed):
+    if exploring:
         picks, _ = _explored(case, policy, seed, choice)
     for pick in _in_time(choice, picks):
         when, method, route = _place(choice, pick)
@@ -175,8 +176,9 @@ def smart_charge(
 
 
 def _chosen(
-    case: Case, policy: Policy, now: datetime, permits: Permits, model: Model, readings: Sequence[Reading]
-) -> _Choice:
+    case: Case, policy: Policy, now: datetime, permits: Permits, model: Model, readings: Sequence[Reading],
+    *, picks_only: bool = False,
+) -> _Choice:  # fmt: skip
     view = view_of(case, now, model, readings)
     ahead = candidates(view, policy, model, outage_since(case, readings))
     at, chance_of = ahead.at, ahead.chance
@@ -200,7 +202,7 @@ def _chosen(
         options.append(option)
     budget = _budget(case, policy)
     terms = _terms(view, policy, model)
-    picks = choose(options, budget, terms, ahead.ladder)
+    picks = choose(options, budget, terms, ahead.ladder, picks_only=picks_only)
     return _Choice(view, ahead, weights, options, barred, budget, terms, picks)
 
 

@@ -52,23 +52,43 @@ class View:
 
 def view_of(case: Case, now: datetime, model: Model, readings: Sequence[Reading]) -> View:
     """Return the view of a case at an instant; an unknown zone is read as UTC."""
-    where = zone(case.timezone) or ZoneInfo("UTC")
-    failed = local_seconds(case.failed_at, where)
-    first = case.methods[0]
-    table = pay_table(first.country, failed // _DAY)
-    past, usual, layout = _past(_History(case.history), where, case.gateway, first.network, failed % _DAY, table, model)
+    lasting: _Lasting | None = case.__dict__.get("lasting")
+    if lasting is None or lasting.model is not model:
+        lasting = case.__dict__["lasting"] = _lasting(case, model)
+    where = lasting.where
     return View(
         case=case,
         where=where,
-        table=table,
-        failed=failed,
+        table=lasting.table,
+        failed=lasting.failed,
         now=local_seconds(now, where),
-        sent=tuple(sorted(local_seconds(charge.at, where) for charge in case.sent)),
-        past=past,
-        layout=layout,
-        usual=usual,
-        reasons=reason_weights(model, case, past, readings),
+        sent=tuple(sorted([local_seconds(charge.at, where) for charge in case.sent])),
+        past=lasting.past,
+        layout=lasting.layout,
+        usual=lasting.usual,
+        reasons=reason_weights(model, case, lasting.past, readings),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lasting:
+    """What a model sees in a case that no charge changes: the case keeps it and hands it on after each charge."""
+
+    model: Model
+    where: ZoneInfo
+    table: PayTable
+    failed: int
+    past: Rhythm
+    usual: int | None
+    layout: Rows
+
+
+def _lasting(case: Case, model: Model) -> _Lasting:
+    where = zone(case.timezone) or ZoneInfo("UTC")
+    failed, first = local_seconds(case.failed_at, where), case.methods[0]
+    table = pay_table(first.country, failed // _DAY)
+    past, usual, layout = _past(_History(case.history), where, case.gateway, first.network, failed % _DAY, table, model)
+    return _Lasting(model, where, table, failed, past, usual, layout)
 
 
 class _History:

@@ -111,7 +111,8 @@ def _other_amount_is_full(
 
 
 def _brazil(asked: Asked) -> None:
-    rule = asked.find("mastercard.brazil_month", asked.attempt.merchant_country)
+    country = asked.attempt.merchant_country
+    rule = asked.find("mastercard.brazil_month", country) if country is not None else None
     if rule is None or rule.region is None:
         return
     attempt = asked.attempt

@@ -25,31 +25,40 @@ class Finding:
     fee: Fee | None = None
 
 
+_PASSED: tuple[str, str, tuple[str, ...]] = ("general.permitted", "No rule forbids it.", ())
+
+
 @dataclass(slots=True)
 class Asked:
     """One attempt under judgement at one instant.
 
     Args:
-        at: Aware UTC, `attempt.at` or a later instant that is tried out.
-        on: The UTC date of `at`.
         entries: The whole tidy history.
         account: The part that concerns the instrument.
         approved: Those of all entries that were approved.
+        at: Aware UTC, `attempt.at` or a later instant that is tried out.
+        on: The UTC date of `at`.
         in_force: What the rule book has found for the date already.
     """
 
     attempt: Attempt
-    at: datetime
-    on: date
     data: RuleData
     entries: Sequence[PastAttempt]
     account: Account
     approved: Sequence[PastAttempt]
-    in_force: InForce
-    findings: list[Finding] = field(default_factory=list)
-    counters: dict[str, int] = field(default_factory=dict)
-    fee: Fee | None = None
-    passed: tuple[str, str, tuple[str, ...]] = ("general.permitted", "No rule forbids it.", ())
+    at: datetime
+    on: date = field(init=False)
+    in_force: InForce = field(init=False)
+    findings: list[Finding] = field(init=False)
+    counters: dict[str, int] = field(init=False)
+    fee: Fee | None = field(init=False)
+    passed: tuple[str, str, tuple[str, ...]] = field(init=False)
+
+    def turn(self, at: datetime) -> None:
+        """Begin anew, at an instant."""
+        self.at, self.on = at, at.date()
+        self.in_force = self.data.in_force(self.on)
+        self.findings, self.counters, self.fee, self.passed = [], {}, None, _PASSED
 
     def find(self, rule: str, region: str | None = None) -> Rule | None:
         """Return a rule in force now."""

@@ -22,6 +22,7 @@ from dunwell_retry.rules.findings import Asked, refusal
 from dunwell_retry.rules.model import NO_CAPS, Attempt, PastAttempt, Verdict
 from dunwell_retry.rules.past import Account, account_of, check_attempt, check_instant, check_past, tidy
 from dunwell_retry.rules.rulebook import RuleData, default
+from dunwell_retry.rules.values import maker
 
 Family = Callable[[Asked], None]
 
@@ -31,6 +32,7 @@ _CARD_NETWORKS: dict[str, tuple[Family, ...]] = {
 }
 _OTHER_CARDS: tuple[Family, ...] = (cards_other.other_cards, cards_other.brazil)
 _KINDS: dict[str, tuple[Family, ...]] = {"bank_debit": (bank_debit.bank_debit,), "upi": (upi.upi,)}
+_verdict = maker(Verdict)
 # Each step moves at least to the end of another rule's wait; real cases need one or two.
 _STEPS_MAX = 16
 
@@ -38,7 +40,7 @@ _STEPS_MAX = 16
 class Gate:
     """The gate over one history; made once where many attempts of one case are asked about."""
 
-    __slots__ = ("_accounts", "_approved", "_checked", "_data", "_entries", "_families", "_paid", "_place")
+    __slots__ = ("_accounts", "_approved", "_checked", "_data", "_entries", "_families", "_paid", "_paper")
 
     def __init__(self, history: Sequence[PastAttempt], data: RuleData | None = None) -> None:
         self._data = data or default()
@@ -50,11 +52,11 @@ class Gate:
         self._paid = {entry.invoice_id for entry in self._approved}
         # One or two, so that a look along the list is faster than hashing an instrument.
         self._accounts: list[Account] = []
-        # The attempt that was asked about last, mostly the only one: it is checked, these rules judge it, and its
-        # account has this place in the list.
+        # The attempt that was asked about last, mostly the only one: it is checked, these rules judge it, and they
+        # write on this paper, which is used again for every instant that is asked about.
         self._checked: Attempt | None = None
         self._families: tuple[Family, ...] = ()
-        self._place = 0
+        self._paper: Asked | None = None
 
     def after(self, past: PastAttempt) -> Gate:
         """Return the gate over the history and one more attempt; a later one costs no second look at all the others."""
@@ -62,7 +64,8 @@ class Gate:
         following._entries, following._data = self._entries[:], self._data
         following._approved, following._paid = self._approved[:], self._paid.copy()
         following._accounts = [account.copy() for account in self._accounts]
-        following._checked, following._families, following._place = self._checked, self._families, self._place
+        # The paper shows an account of the shorter history.
+        following._checked, following._families, following._paper = self._checked, self._families, None
         following.add(past)
         return following
 
@@ -90,7 +93,7 @@ class Gate:
         """
         if attempt is not self._checked:
             check_attempt(attempt)
-            self._families, self._place = _families(attempt), self._account(attempt)
+            self._families, self._paper = _families(attempt), None
             self._checked = attempt
         if at.tzinfo is not UTC:
             check_instant(at, "attempt.at")
@@ -117,10 +120,11 @@ class Gate:
 
     def _at(self, attempt: Attempt, at: datetime) -> Verdict:
         """Return the verdict at an instant. A rule of no network is left out where it has nothing to look at."""
-        account, on = self._accounts[self._place], at.date()
-        asked = Asked(
-            attempt, at, on, self._data, self._entries, account, self._approved, self._data.in_force(on), [], {}
-        )  # fmt: skip
+        asked = self._paper
+        if asked is None:
+            asked = self._paper = Asked(attempt, self._data, self._entries, self._account(attempt), self._approved, at)
+        asked.turn(at)
+        account = asked.account
         if attempt.blocks:
             general.blocks(asked)
         if attempt.invoice_id in self._paid:
@@ -138,16 +142,17 @@ class Gate:
         if asked.findings:
             return refusal(asked)
         rule, reason, sources = asked.passed
-        return Verdict(True, rule, reason, None, asked.fee, asked.counters, sources)
+        return _verdict(True, rule, reason, None, asked.fee, asked.counters, sources)
 
-    def _account(self, attempt: Attempt) -> int:
-        """Return the place of the attempt's account, which is made when it is first asked about."""
+    def _account(self, attempt: Attempt) -> Account:
+        """Return the attempt's account, which is made when it is first asked about."""
         instrument, gateway = attempt.instrument, attempt.gateway
-        for place, account in enumerate(self._accounts):
+        for account in self._accounts:
             if (account.instrument is instrument or account.instrument == instrument) and account.gateway == gateway:
-                return place
-        self._accounts.append(account_of(self._entries, instrument, gateway))
-        return len(self._accounts) - 1
+                return account
+        made = account_of(self._entries, instrument, gateway)
+        self._accounts.append(made)
+        return made
 
 
 def _families(attempt: Attempt) -> tuple[Family, ...]:

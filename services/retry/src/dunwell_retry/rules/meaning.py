@@ -30,6 +30,14 @@ def since(on: date) -> date:
     return edges[place - 1] if place else date.min
 
 
+@lru_cache(maxsize=4096)
+def until(on: date) -> date:
+    """Return the first later day from which on the taxonomy may say something else than on a date."""
+    edges = _edges()
+    place = bisect_right(edges, on)
+    return edges[place] if place < len(edges) else date.max
+
+
 @lru_cache(maxsize=16_384)  # distinct refusals of a month's cases
 def meaning(
     gateway_code: str | None,

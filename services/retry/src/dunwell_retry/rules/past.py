@@ -15,9 +15,10 @@ from itertools import pairwise
 from dunwell_gateways.declines import Classification, Row
 from dunwell_kit.errors import Invalid
 from dunwell_kit.money import EXPONENTS
-from dunwell_retry.rules.meaning import meaning, since
+from dunwell_retry.rules.meaning import meaning, since, until
 from dunwell_retry.rules.model import Attempt, Initiator, Instrument, PastAttempt
 from dunwell_retry.rules.rulebook import Rule
+from dunwell_retry.rules.values import maker
 
 _CARDS = frozenset(
     ("visa", "mastercard", "amex", "discover", "diners", "jcb", "unionpay", "maestro", "elo", "hipercard", "rupay")
@@ -139,6 +140,9 @@ class Refusal:
     on: date
 
 
+_told = maker(Refusal)
+
+
 @dataclass(slots=True)
 class _Run:
     """Reattempts of one amount by one initiator; `begun` when the amount's original refusal is known."""
@@ -236,9 +240,9 @@ class Account:
                 and past.gateway_code == said.gateway_code
                 and past.advice_code == said.advice_code
                 and past.message == said.message
-                and since(on) == since(last.on)
+                and on < until(last.on)
             ):
-                return Refusal(past, last.meaning, on)
+                return _told(past, last.meaning, on)
         return _refusal(past, self.gateway, self.instrument)
 
     def _begin_anew(self) -> None:
@@ -309,7 +313,7 @@ def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal
         past.gateway_code, past.network_code, past.advice_code, past.message, gateway, instrument.network, since(on),
         instrument.country,
     )  # fmt: skip
-    return Refusal(past, told, on)
+    return _told(past, told, on)
 
 
 def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> tuple[int, datetime | None]:

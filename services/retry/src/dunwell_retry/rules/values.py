@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 class kept(Generic[_T]):
@@ -41,12 +42,7 @@ def quick(kind: type[_T]) -> type[_T]:
     known: dict[str, Any] = {"_factory": object(), "_frozen": kind, "_turn": object.__setattr__}
     entries = [entry for entry in fields(kind) if entry.init]  # type: ignore[arg-type]
     slots = vars(kind).get("__slots__")
-    lines = [f"def __init__({', '.join(['self', *_signature(entries, known)])}):"]
-    lines += [
-        f"    if {entry.name} is _factory: {entry.name} = _default_{entry.name}()"
-        for entry in entries
-        if entry.default_factory is not MISSING
-    ]
+    lines = [f"def __init__({', '.join(['self', *_signature(entries, known)])}):", *_defaults(entries)]
     if slots is None:
         lines.append("    values = self.__dict__")
         lines += [f"    values[{entry.name!r}] = {entry.name}" for entry in entries]
@@ -65,6 +61,34 @@ def quick(kind: type[_T]) -> type[_T]:
     made.__annotations__ = dict(kind.__init__.__annotations__)
     kind.__init__ = made  # type: ignore[method-assign]
     return kind
+
+
+def maker(kind: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Return a function that makes what a dataclass with slots makes of the same arguments, in half the time.
+
+    A call of a class leaves the interpreter's loop twice; a function that fills the instance does not. For the handful
+    of values of which a replay makes some with every charge.
+    """
+    assert isinstance(kind, type)
+    slots = vars(kind)["__slots__"]
+    assert not hasattr(kind, "__post_init__"), f"{kind.__name__} checks itself when it is made"
+    # A frozen one is filled while it belongs to an open class of the same slots.
+    shape = type(f"_Open{kind.__name__}", (), {"__slots__": slots})
+    known: dict[str, Any] = {"_factory": object(), "_made": kind, "_shape": shape, "_new": object.__new__}
+    entries = [entry for entry in fields(kind) if entry.init]
+    lines = [f"def make({', '.join(_signature(entries, known))}):", *_defaults(entries), "    value = _new(_shape)"]
+    lines += [f"    value.{entry.name} = {entry.name}" for entry in entries]
+    lines += ["    value.__class__ = _made", "    return value"]
+    exec("\n".join(lines), known)  # noqa: S102
+    found: Callable[_P, _T] = known["make"]
+    return found
+
+
+def _defaults(entries: list[Field[Any]]) -> Iterator[str]:
+    """Yield the lines that make the default of each argument that was left out and needs one of its own."""
+    for entry in entries:
+        if entry.default_factory is not MISSING:
+            yield f"    if {entry.name} is _factory: {entry.name} = _default_{entry.name}()"
 
 
 def _signature(entries: list[Field[Any]], known: dict[str, Any]) -> Iterator[str]:

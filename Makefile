@@ -43,7 +43,7 @@ test: setup ## All tests: unit, contract, integration on real Kafka and Postgres
 	@$(PY) -m pytest -m e2e
 
 unit: setup ## Unit tests only, seconds
-	@$(PY) -m pytest -n 2 --dist loadfile -m "not integration and not e2e and not simulation" $(wildcard $(PACKAGES:%=%/tests/unit))
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not integration and not e2e and not simulation" $(wildcard $(PACKAGES:%=%/tests/unit))
 
 integration: setup ## Integration tests on real Kafka and Postgres
 	@$(PY) -m pytest -m integration

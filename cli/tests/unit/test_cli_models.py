@@ -42,6 +42,7 @@ def run(*arguments: Any, text: str | None = None) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.simulation
 def test_a_model_is_fitted_to_a_log_and_says_what_it_was_fitted_to(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "acme.json"
     code, told, _ = run("fit", log, "--edition", "acme-1", "--out", out, "--strength", "2")

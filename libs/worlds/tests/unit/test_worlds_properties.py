@@ -53,6 +53,7 @@ def test_the_same_seed_makes_the_same_ledger(name: str) -> None:
     assert ledger(5) != ledger(6)
 
 
+@pytest.mark.simulation
 @settings(max_examples=25, deadline=None)
 @given(plan=hours_ahead, seed=st.integers(0, 5))
 # An hour at which a dead card's issuer is down: who stands in must not approve it either.
@@ -64,6 +65,7 @@ def test_nothing_recovers_a_dead_card_but_the_payer(plan: list[int], seed: int) 
             assert not any(charge(world, invoice, hours).approved for hours in plan)
 
 
+@pytest.mark.simulation
 @settings(max_examples=25, deadline=None)
 @given(plan=hours_ahead, extra=hours_ahead)
 def test_more_attempts_lose_nothing_but_an_issuers_patience(plan: list[int], extra: list[int]) -> None:
@@ -87,6 +89,7 @@ def test_luck_does_not_depend_on_what_was_asked_before() -> None:
             assert charge(asked, invoice, 200).approved == late.approved
 
 
+@pytest.mark.simulation
 def test_the_oracle_beats_a_blind_schedule_of_as_many_attempts() -> None:
     oracle, blind, won, plain = make(9, 400), make(9, 400), 0, 0
     for invoice in oracle.failures():
@@ -134,6 +137,7 @@ def test_a_payer_who_was_told_may_fix_even_a_dead_card() -> None:
     assert approved / fixed > 0.8
 
 
+@pytest.mark.simulation
 def test_blunt_repetition_drives_payers_away() -> None:
     def canceled(tone: str, mails: int) -> int:
         world, count = make(1, 1500), 0

@@ -371,6 +371,7 @@ def random_log(count: int, seed: int) -> list[Logged]:
     return rows
 
 
+@pytest.mark.simulation
 def test_a_fit_explains_the_log_better_and_moves_less_with_fewer_cases() -> None:
     log = random_log(100, 31)
     fitted = fit(log, shipped(), edition="test-1", strength=50)

@@ -332,6 +332,7 @@ def _inputs() -> Any:
     return planned.inputs
 
 
+@pytest.mark.simulation
 def test_an_estimate_from_the_log_finds_the_better_day() -> None:
     # Day 4 passes in 60 %, day 2 in 20 %; the log took either by half.
     rows = [logged(n, 4 if n % 2 else 2, (n // 2) % 10 < (6 if n % 2 else 2)) for n in range(400)]

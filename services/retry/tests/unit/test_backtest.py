@@ -21,7 +21,6 @@ from dunwell_retry.backtest.runner import Attempt, Settings, run_policy
 from dunwell_retry.backtest.statistics import DIFFERING_MIN, PAIRS_MIN, enough, interval
 from dunwell_retry.backtest.violations import judged
 from dunwell_retry.planning.card import model_card
-from dunwell_retry.planning.fit import fit
 from dunwell_retry.planning.logged import Logged, dumps, loads
 from dunwell_retry.planning.model import CaseInvalid, Sent
 from dunwell_retry.planning.offpolicy import Choice, doubly_robust, inverse_propensity
@@ -31,6 +30,7 @@ from dunwell_worlds.base import make
 from dunwell_worlds.protocol import Decline, FailedInvoice
 from dunwell_worlds.validate import ValidatedWorld, WorldBroken
 
+pytestmark = pytest.mark.simulation
 INVOICES, SEED = 300, 5
 
 
@@ -373,6 +373,9 @@ def random_log(count: int, seed: int) -> list[Logged]:
 
 @pytest.mark.simulation
 def test_a_fit_explains_the_log_better_and_moves_less_with_fewer_cases() -> None:
+    # Loaded here: a unit run, which leaves this out, need not wait for the numerics.
+    from dunwell_retry.planning.fit import fit
+
     log = random_log(100, 31)
     fitted = fit(log, shipped(), edition="test-1", strength=50)
     assert fitted.after > fitted.before

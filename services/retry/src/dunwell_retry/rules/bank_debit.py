@@ -48,6 +48,11 @@ def _in_country(countries: str | None, country: str | None) -> bool:
     return countries is None or (country is not None and country in countries.split())
 
 
+def _other_amount(amount_minor: int, presented: list[PastAttempt]) -> bool:
+    """Return whether an amount is not the first one; of several told for one instant none is, as none came first."""
+    return any(each.amount_minor != amount_minor for each in presented if each.at == presented[0].at)
+
+
 def _again(asked: Asked, rule: Rule, scheme: str, presented: list[PastAttempt]) -> None:
     attempt = asked.attempt
     first_told = attempt.first_presented_at
@@ -59,12 +64,7 @@ def _again(asked: Asked, rule: Rule, scheme: str, presented: list[PastAttempt]) 
     if limit is not None and again >= limit:
         text = f"Presented again {again} times; {limit} is the limit."
         asked.deny(f"{scheme}.reinitiations", text, None, limited_by)
-    if (
-        rule.values["same_amount"]
-        and presented
-        and presented[0].amount_minor != attempt.amount_minor
-        and not attempt.authorization
-    ):
+    if rule.values["same_amount"] and _other_amount(attempt.amount_minor, presented) and not attempt.authorization:
         text = "A debit is presented again with its first amount only."
         asked.deny(f"{scheme}.same_amount", text, None, rule.sources)
     first = _first(first_told, presented)

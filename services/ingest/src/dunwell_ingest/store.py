@@ -46,8 +46,8 @@ async def add_deliveries(database: Database, group: Sequence[Arrived]) -> None:
              object_id, received_at, body, state, detail, traceparent)
            SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:endpoints AS text[]), CAST(:tenants AS text[]),
              CAST(:gateways AS text[]), CAST(:accounts AS text[]), CAST(:events AS text[]), CAST(:types AS text[]),
-             CAST(:objects AS text[]), CAST(:times AS timestamptz[]), CAST(:bodies AS bytea[]), CAST(:states AS text[]), CAST(:details AS text[]),
-             CAST(:traces AS text[]))
+             CAST(:objects AS text[]), CAST(:times AS timestamptz[]), CAST(:bodies AS bytea[]), CAST(:states AS text[]),
+             CAST(:details AS text[]), CAST(:traces AS text[]))
            ON CONFLICT DO NOTHING""",
         ids=[a.delivery_id for a in group],
         endpoints=[a.endpoint.endpoint_id for a in group],

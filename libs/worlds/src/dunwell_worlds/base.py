@@ -40,11 +40,13 @@ from dunwell_worlds.parameters import (
     TENANTS,
     Parameters,
 )
-from dunwell_worlds.past import Past, past, past_declines
+from dunwell_worlds.past import past
 from dunwell_worlds.payers import CHANNELS, TONES, Payer
+from dunwell_worlds.payments import Columns, Payments
 from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PayerAction
 
 HOUR = 3600
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISSUER_IDS = tuple(f"iss_{number:02d}" for number in range(ISSUERS))
 _NEVER = (HARD, REVOKED, AUTH)
 # While the whole issuer is down a charge passes by mistake only.
@@ -82,15 +84,13 @@ class BaseWorld:
         self._count = invoices
         people = population(seed, invoices, parameters, start, days)
         self._people, self._parameters = people, parameters
-        self._past_declines = past_declines()
         self._latents: Latents = latents(seed, people, parameters)
         self._issuers = Issuers(seed, parameters, start, days)
         self._codes = Codes(seed, parameters, start, invoices)
         self._luck = key(seed, "approval")
         self._second_route = key(seed, "second route")
         self._expiry = uniforms(key(seed, "expiry"), invoices)
-        table, _, _ = paydays.variants(parameters.calendar)
-        self._last_payday = table
+        self._last_payday = paydays.last_days(parameters.calendar)
         self._take(people)
         self._live: dict[int, Live] = {}
         self._prefix = f"in_{seed}"
@@ -101,7 +101,7 @@ class BaseWorld:
         self._answers = Answers()
 
     @cached_property
-    def _past(self) -> Past:
+    def _past(self) -> Columns:
         """Drawn for the first invoice that is read: two thirds of a world's making, which its name and size need not."""
         return past(self.seed, self._people, self._parameters)
 
@@ -163,7 +163,7 @@ class BaseWorld:
                 ),
             ),
             decline=self._told_first(index),
-            history=self._past.of(index, self._amount[index], self._past_declines),
+            history=Payments(self._past, index, self._amount[index]),
         )
 
     def _expires(self, index: int, failed: datetime) -> tuple[int, int]:
@@ -305,15 +305,15 @@ class BaseWorld:
         day, hour = local // 86400, local % 86400 / HOUR
         posting = self._posting[index]
         effective = day if hour > posting else day - 1
-        last = int(self._last_payday[self._variant[index], effective - paydays.FIRST_DAY])
+        last = self._last_payday[self._variant[index]][effective - paydays.FIRST_DAY]
         age = (day - last) * 24 + hour - posting
         block = min(61, max(0, (second - self._failed[index]) // (12 * HOUR)))
-        return self._funds[index] * math.exp(-age / self._tau[index]) + float(self._noise[index, block])
+        return self._funds[index] * math.exp(-age / self._tau[index]) + self._noise.item(index, block)
 
     def _next_payday(self, index: int, second: int) -> float:
         days = self._last_payday[self._variant[index]]
         today = self._local(index, second) // 86400 - paydays.FIRST_DAY
-        ahead = bisect_right(days[today : today + 40].tolist(), int(days[today]))
+        ahead = bisect_right(days, days[today], today, today + 40) - today
         return second + ahead * 86400.0
 
     # What payers do.
@@ -360,7 +360,8 @@ class BaseWorld:
     def _second(self, at: datetime) -> int:
         if at.tzinfo is None:
             raise ValueError(f"{at.isoformat()} is naive; instants are aware UTC")
-        return int(at.timestamp())
+        since = at - _EPOCH
+        return since.days * 86400 + since.seconds
 
     def _new(self, index: int) -> Live:
         failed, zone = self._failed[index], PLACES[self._place[index]][1]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dunwell_worlds.countries import countries
-from dunwell_worlds.payments import Payments
+from dunwell_worlds.payments import Columns, Payments
 from dunwell_worlds.protocol import Decline, FailedInvoice, Instrument, PastPayment
 
 _CARDS = frozenset(
@@ -166,13 +166,16 @@ def broken_decline(decline: Decline) -> str | None:
 def _broken_past(invoice: FailedInvoice) -> str | None:
     history = invoice.history
     # A look at the columns, where all is well: rows that were not made yet are left so.
-    if (
-        history.__class__ is Payments
-        and history.orderly(invoice.failed_at)
-        and not any(map(broken_decline, history.reasons()))
-    ):
+    if history.__class__ is Payments and history.orderly(invoice.failed_at) and _says_sound(history.columns):
         return None
     return _broken_rows(invoice, history)
+
+
+def _says_sound(columns: Columns) -> bool:
+    """Return whether all that payers were told is right: looked at once for all of them."""
+    if not columns.sound:
+        columns.sound = not any(broken_decline(decline) for decline in columns.declines if decline is not None)
+    return columns.sound
 
 
 def _broken_rows(invoice: FailedInvoice, history: Sequence[PastPayment]) -> str | None:

@@ -17,7 +17,7 @@ from dunwell_worlds import paydays, zones
 from dunwell_worlds.draws import Bools, Floats, Ints, Population, balance_age
 from dunwell_worlds.hashing import generator
 from dunwell_worlds.parameters import GATEWAY_CODES, NSF, PLACES, Parameters
-from dunwell_worlds.payments import Payments
+from dunwell_worlds.payments import Columns
 from dunwell_worlds.protocol import Decline
 
 _MONTHS, _RETRIES, _PURCHASES = 24, 3, 12
@@ -30,27 +30,8 @@ _CODES = ("51", "05", "61")
 _PASSED = len(_CODES)
 
 
-@dataclass(frozen=True)
-class Past:
-    """Flat rows sorted by invoice, then time; `bounds[i]:bounds[i + 1]` are the rows of invoice i.
-
-    Args:
-        at: Seconds since 1970.
-        code: Place of each row's refusal in `past_declines`.
-    """
-
-    bounds: list[int]
-    at: list[int]
-    code: list[int]
-
-    def of(self, invoice: int, amount_minor: int, declines: tuple[Decline | None, ...]) -> Payments:
-        """Return one payer's past, oldest first; every renewal had the same amount."""
-        first, last = self.bounds[invoice], self.bounds[invoice + 1]
-        return Payments(self.at[first:last], self.code[first:last], amount_minor, declines)
-
-
-def past_declines() -> tuple[Decline | None, ...]:
-    """Return the declines that rows of a past refer to by number; the last one stands for none."""
+def _declines() -> tuple[Decline | None, ...]:
+    """Return the declines that rows refer to by number; the last one stands for none."""
     return (*(Decline(GATEWAY_CODES[code][0], code, None, None) for code in _CODES), None)
 
 
@@ -68,8 +49,8 @@ class _Rows:
         self.code.append(np.zeros(invoice.size, dtype=np.int64) if code is None else code)
 
 
-def past(seed: int, people: Population, parameters: Parameters) -> Past:
-    """Draw the past of all payers."""
+def past(seed: int, people: Population, parameters: Parameters) -> Columns:
+    """Draw the past of all payers; every renewal of one had the same amount."""
     rows = _Rows([], [], [], [])
     _renewals(seed, people, parameters, rows)
     _purchases(seed, people, parameters, rows)
@@ -90,7 +71,7 @@ def past(seed: int, people: Population, parameters: Parameters) -> Past:
         at[chosen] = zones.utc_seconds(zone, local[chosen])
     first = _told_once(invoice, at, code)
     bounds = np.searchsorted(invoice[first], np.arange(people.reason.size + 1))
-    return Past(bounds.tolist(), at[first].tolist(), code[first].tolist())
+    return Columns(bounds, at[first], code[first], _declines())
 
 
 def _told_once(invoice: Ints, at: Ints, code: Ints) -> Bools:

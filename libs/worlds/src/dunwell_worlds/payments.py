@@ -9,58 +9,86 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from math import floor
-from operator import lt
-from typing import cast, overload
+from typing import Any, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dunwell_worlds.protocol import Decline, PastPayment
 
+# When a payment was sent, its amount, whether it was approved, and what it was told.
+Told = tuple[datetime, int, bool, Decline | None]
 
-class Payments(Sequence[PastPayment]):
-    """Payments of one amount, oldest first; equal to any other sequence of the same rows.
+
+class Columns:
+    """The pasts of many payers: flat rows by payer, then time.
 
     Args:
-        seconds: When each was sent, in seconds since 1970, ascending.
+        bounds: `bounds[i]:bounds[i + 1]` are the rows of payer i, ascending from 0.
+        seconds: When each payment was sent, in seconds since 1970.
         told: The place in `declines` of what each was told.
         declines: None stands for an approval.
     """
 
-    __slots__ = ("_amount_minor", "_declines", "_rows", "_seconds", "_told")
+    __slots__ = ("bounds", "declines", "rising", "seconds", "sound", "told")
 
     def __init__(
-        self, seconds: list[int], told: list[int], amount_minor: int, declines: tuple[Decline | None, ...]
+        self, bounds: NDArray[Any], seconds: NDArray[Any], told: NDArray[Any], declines: tuple[Decline | None, ...]
     ) -> None:
-        self._seconds, self._told = seconds, told
-        self._amount_minor, self._declines = amount_minor, declines
+        # Elements of a list are read far faster than those of an array.
+        self.bounds: list[int] = bounds.tolist()
+        self.seconds: list[int] = seconds.tolist()
+        self.told: list[int] = told.tolist()
+        self.declines = declines
+        # For all payers at once, whether each of a payer's rows is later than the one before.
+        late = np.ones(seconds.size, dtype=bool)
+        late[1:] = seconds[1:] > seconds[:-1]
+        late[bounds[:-1][bounds[:-1] < seconds.size]] = True
+        passed = np.concatenate(([0], np.cumsum(~late)))
+        self.rising: list[bool] = (passed[bounds[1:]] == passed[bounds[:-1]]).tolist()
+        # Set by who has found that all declines are what a protocol says: they are looked at once for all payers.
+        self.sound = False
+
+
+class Payments(Sequence[PastPayment]):
+    """One payer's payments, all of one amount, oldest first; equal to any other sequence of the same rows."""
+
+    __slots__ = ("_amount_minor", "_first", "_last", "_payer", "_rows", "columns")
+
+    def __init__(self, columns: Columns, payer: int, amount_minor: int) -> None:
+        self.columns, self._payer, self._amount_minor = columns, payer, amount_minor
+        self._first, self._last = columns.bounds[payer], columns.bounds[payer + 1]
         self._rows: tuple[PastPayment, ...] | None = None
 
-    def after(self, at: datetime) -> tuple[PastPayment, ...]:
-        """Return the payments later than an instant."""
-        first = bisect_right(self._seconds, floor(at.timestamp()))
-        return self._made(first) if first < len(self._seconds) else ()
+    def after(self, at: datetime) -> list[Told]:
+        """Return the payments later than an instant, each as the values of its row: no row is made for them."""
+        columns, amount, last = self.columns, self._amount_minor, self._last
+        first = bisect_right(columns.seconds, floor(at.timestamp()), self._first, last)
+        found: list[Told] = []
+        for place in range(first, last):
+            decline = columns.declines[columns.told[place]]
+            found.append((datetime.fromtimestamp(columns.seconds[place], UTC), amount, decline is None, decline))
+        return found
 
     def orderly(self, until: datetime) -> bool:
         """Return whether all amounts are positive, each row is later than the one before, and all lie in 1970 to `until`.
 
         False does not say that a past is wrong: rows of one instant may differ.
         """
-        seconds = self._seconds
-        if not seconds:
+        columns, first, last = self.columns, self._first, self._last
+        if first == last:
             return True
         if type(self._amount_minor) is not int or self._amount_minor <= 0:
             return False
-        rising = all(map(lt, seconds, islice(seconds, 1, None)))
-        return rising and seconds[0] >= 0 and seconds[-1] <= until.timestamp()
+        seconds = columns.seconds
+        return columns.rising[self._payer] and seconds[first] >= 0 and seconds[last - 1] <= until.timestamp()
 
-    def reasons(self) -> list[Decline]:
-        """Return each refusal that the rows tell of, once."""
-        return [decline for decline in map(self._declines.__getitem__, {*self._told}) if decline is not None]
-
-    def _made(self, first: int) -> tuple[PastPayment, ...]:
+    def _made(self) -> tuple[PastPayment, ...]:
         found = []
-        amount, declines = self._amount_minor, self._declines
-        for second, told in zip(islice(self._seconds, first, None), islice(self._told, first, None), strict=True):
+        amount, columns, first, last = self._amount_minor, self.columns, self._first, self._last
+        declines = columns.declines
+        for second, told in zip(columns.seconds[first:last], columns.told[first:last], strict=True):
             row = _OpenRow()
             row.at, row.amount_minor, row.decline = datetime.fromtimestamp(second, UTC), amount, declines[told]
             row.approved = row.decline is None
@@ -70,11 +98,11 @@ class Payments(Sequence[PastPayment]):
 
     def _all(self) -> tuple[PastPayment, ...]:
         if self._rows is None:
-            self._rows = self._made(0)
+            self._rows = self._made()
         return self._rows
 
     def __len__(self) -> int:
-        return len(self._seconds)
+        return self._last - self._first
 
     @overload
     def __getitem__(self, at: int) -> PastPayment: ...

@@ -15,7 +15,7 @@ from dunwell_worlds.fees import ChargeLog
 from dunwell_worlds.hashing import drawn, key, mixed, mixed_all, stirred, uniform, uniforms
 from dunwell_worlds.invoices import WorldBroken, check_invoice
 from dunwell_worlds.payers import Payer
-from dunwell_worlds.payments import Payments
+from dunwell_worlds.payments import Columns, Payments
 from dunwell_worlds.protocol import AttemptResult, Decline, PastPayment
 
 
@@ -47,11 +47,19 @@ def rows(seconds: list[int], told: list[int], amount_minor: int = 900) -> tuple[
     )
 
 
+def in_columns(seconds: list[int], told: list[int], amount_minor: int = 900) -> Payments:
+    """Return the same rows as those of the second of three payers."""
+    others = [LAST - 700, LAST - 600]
+    bounds = np.array([0, 2, 2 + len(seconds), 4 + len(seconds)])
+    columns = Columns(bounds, np.array([*others, *seconds, *others]), np.array([0, 1, *told, 1, 1]), (FUNDS, None))
+    return Payments(columns, 1, amount_minor)
+
+
 def test_payments_in_columns_are_the_rows_they_stand_for() -> None:
     seconds, told = [LAST - 4000, LAST - 300, LAST], [1, 0, 1]
-    payments, plain = Payments(seconds, told, 900, (FUNDS, None)), rows(seconds, told)
+    payments, plain = in_columns(seconds, told), rows(seconds, told)
     assert payments == plain
-    assert payments == Payments(seconds, told, 900, (FUNDS, None))
+    assert payments == in_columns(seconds, told)
     assert payments != plain[1:]
     assert payments != "none"
     assert (tuple(payments), len(payments), hash(payments), repr(payments)) == (plain, 3, hash(plain), repr(plain))
@@ -59,7 +67,8 @@ def test_payments_in_columns_are_the_rows_they_stand_for() -> None:
     for moved in (-1, 0, 1):
         for half in (0, 500):
             at = plain[1].at + timedelta(seconds=moved, milliseconds=half)
-            assert payments.after(at) == tuple(row for row in plain if row.at > at)
+            later = [(row.at, row.amount_minor, row.approved, row.decline) for row in plain if row.at > at]
+            assert payments.after(at) == later
 
 
 @pytest.mark.parametrize(
@@ -77,14 +86,28 @@ def test_payments_in_columns_are_the_rows_they_stand_for() -> None:
 def test_a_past_in_columns_is_held_to_what_rows_are_held_to(
     seconds: list[int], told: list[int], amount_minor: int, text: str
 ) -> None:
-    payments = Payments(seconds, told, amount_minor, (FUNDS, None, "51"))  # type: ignore[arg-type]
+    payments = in_columns(seconds, told, amount_minor)
+    payments.columns.declines = (FUNDS, None, "51")  # type: ignore[assignment]
     with pytest.raises(WorldBroken, match=text):
         check_invoice(replace(INVOICE, history=payments))
 
 
 def test_a_past_in_columns_may_hold_two_unlike_payments_of_one_instant() -> None:
-    assert check_invoice(replace(INVOICE, history=Payments([LAST, LAST], [0, 1], 900, (FUNDS, None))))
-    assert check_invoice(replace(INVOICE, history=Payments([], [], 900, (FUNDS, None))))
+    assert check_invoice(replace(INVOICE, history=in_columns([LAST, LAST], [0, 1])))
+    assert check_invoice(replace(INVOICE, history=in_columns([], [])))
+
+
+def test_pasts_are_in_order_or_not_for_each_payer_of_the_columns() -> None:
+    chance = np.random.default_rng(7)
+    for _ in range(300):
+        sizes = chance.integers(0, 4, 6)
+        bounds = np.concatenate(([0], np.cumsum(sizes)))
+        seconds = LAST - chance.integers(0, 4, bounds[-1])
+        columns = Columns(bounds, seconds, np.ones_like(seconds), (FUNDS, None))
+        for payer in range(6):
+            mine = seconds[bounds[payer] : bounds[payer + 1]].tolist()
+            orderly = Payments(columns, payer, 900).orderly(INVOICE.failed_at)
+            assert orderly == (mine == sorted(set(mine)))
 
 
 def test_an_answer_is_made_once() -> None:

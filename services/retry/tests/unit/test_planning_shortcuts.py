@@ -17,7 +17,7 @@ from dunwell_retry.planning.planner import next_charge, plan
 from dunwell_retry.planning.reading import readings_of
 from dunwell_retry.planning.rhythm import EPOCH, HYPOTHESES, pay_table
 from dunwell_retry.planning.scenarios import Columns, still_chances
-from dunwell_retry.planning.schedules import moments
+from dunwell_retry.planning.schedules import timetable
 from dunwell_retry.planning.view import view_of
 from dunwell_retry.policies.document import Floor
 from dunwell_retry.policies.presets import preset
@@ -115,11 +115,10 @@ def test_a_timetable_that_a_case_keeps_is_that_of_the_policy_that_asks(name: str
     for case in CASES:
         anew, policy, other = replace(case), preset(name), preset("daily-20")
         for asked in (policy, other, policy, replace(policy, horizon_days=4.0), policy):
-            kept = list(moments(asked, case))
-            assert kept == list(moments(asked, replace(anew)))
-            assert kept == sorted(kept)
-            after = case.failed_at + timedelta(days=3)
-            assert list(moments(asked, case, after)) == [moment for moment in kept if moment[0] > after]
+            kept, reasons = timetable(asked, case)
+            assert (kept, reasons) == timetable(asked, replace(anew))
+            assert list(kept) == sorted(at for at in kept if case.failed_at < at <= case.deadline)
+            assert len(kept) == len(reasons)
 
 
 def test_pay_on_a_closed_day_comes_on_the_working_day_before() -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import cast
 
 from dunwell_retry.planning.model import Case, Decline, Method, Past
-from dunwell_retry.planning.permits import WINDOW
+from dunwell_retry.planning.permits import WINDOW, Earlier
 from dunwell_worlds import protocol
 from dunwell_worlds.payments import Payments
 
@@ -30,11 +30,11 @@ def _decline(
     return Decline(gateway_code, network_code, advice_code, message)
 
 
-def recent_of(invoice: protocol.FailedInvoice) -> Sequence[Past] | None:
+def recent_of(invoice: protocol.FailedInvoice) -> Sequence[Earlier] | None:
     """Return what the rules look at of an invoice's past, where that is known without a look at all of it."""
     if not isinstance(invoice.history, Payments):
         return None
-    return cast(tuple[Past, ...], invoice.history.after(invoice.failed_at - WINDOW))
+    return cast(list[Earlier], invoice.history.after(invoice.failed_at - WINDOW))
 
 
 def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:

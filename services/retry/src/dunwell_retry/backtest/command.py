@@ -146,7 +146,8 @@ def _run(
     settings: Settings, oracle: bool, jobs: int, attempts: bool,
 ) -> dict[str, Any]:  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Where nobody looks, nothing is drawn: ten times a second it would take the interpreter from the run.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 
         def started(name: str, count: int) -> Advance:
             task = bar.add_task(f"{world}: {name}", total=count)

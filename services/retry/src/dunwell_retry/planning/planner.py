@@ -6,6 +6,7 @@ Refuses: sending; whoever sends asks the rule gate again at that moment.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from dunwell_retry.planning.model import Case, Plan, PlannedAttempt, Refused
 from dunwell_retry.planning.parameters import Model, ModelUnusable, shipped
 from dunwell_retry.planning.permits import Permits
 from dunwell_retry.planning.reading import Reading
-from dunwell_retry.planning.schedules import Moment, moments, span
+from dunwell_retry.planning.schedules import Timetable, span, timetable
 from dunwell_retry.planning.smart import smart_charge, smart_plan
 from dunwell_retry.policies.document import Policy
 from dunwell_retry.policies.presets import preset
@@ -79,8 +80,8 @@ def next_charge(
                 case, policy, now=now, seed=seed, permits=permits, model=usable, readings=case.readings
             )  # fmt: skip
         policy = payday_instead(policy)
-    ahead, _ = _ahead(case, policy, now)
-    return _first_permitted(case, ahead, 0, now, permits, [])[0]
+    moments, place, left = _ahead(case, policy, now)
+    return _first_permitted(case, moments, place, now, permits, [])[0] if left > 0 else None
 
 
 def _planned(
@@ -197,8 +198,9 @@ def _scheduled(
     notes: tuple[str, ...], look_ahead: int | None,
 ) -> Plan:  # fmt: skip
     """Plan by a schedule: every instant of it that is still ahead and that the gate permits."""
-    ahead, left = _ahead(case, policy, now)
-    attempts, refused, sources = permitted(case, ahead, min(left, look_ahead or len(ahead)), now, permits)
+    moments, place, left = _ahead(case, policy, now)
+    budget = min(left, look_ahead or len(moments[0]))
+    attempts, refused, sources = permitted(case, moments, place, budget, now, permits)
     observed = readings[-1].observed if readings else "unknown"
     stop = None
     if not attempts:
@@ -210,15 +212,16 @@ def _scheduled(
     )  # fmt: skip
 
 
-def _ahead(case: Case, policy: Policy, now: datetime) -> tuple[Sequence[Moment], int]:
-    """Return the instants of a schedule that are still ahead, none without a budget, and the budget that is left."""
+def _ahead(case: Case, policy: Policy, now: datetime) -> tuple[Timetable, int, int]:
+    """Return a schedule, the number of its first instant that is still ahead, and the budget that is left."""
     left, last = _budget(case, policy), now - _LATE
     # One walk for both: a replay asks after every charge.
     for charge in case.sent:
         left -= charge.initiator == "merchant"
         if charge.at > last:
             last = charge.at
-    return (moments(policy, case, last), left) if left > 0 else ((), 0)
+    moments = timetable(policy, case)
+    return moments, bisect_right(moments[0], last), left
 
 
 _CHANGES = (
@@ -237,14 +240,17 @@ def _silence(case: Case, policy: Policy, attempts: Sequence[PlannedAttempt]) -> 
 
 
 def permitted(
-    case: Case, ahead: Sequence[Moment], budget: int, now: datetime, permits: Permits
+    case: Case, moments: Timetable, number: int, budget: int, now: datetime, permits: Permits
 ) -> tuple[tuple[PlannedAttempt, ...], tuple[Refused, ...], tuple[str, ...]]:
-    """Return the charges that the gate permits, each supposed to be refused before the next is asked about."""
+    """Return the charges that the gate permits, each supposed to be refused before the next is asked about.
+
+    Args:
+        number: Of the first instant to be looked at.
+    """
     attempts: list[PlannedAttempt] = []
     turned_down: list[tuple[datetime, Verdict]] = []
-    number = 0
     while len(attempts) < budget:
-        attempt, number = _first_permitted(case, ahead, number, now, permits, turned_down)
+        attempt, number = _first_permitted(case, moments, number, now, permits, turned_down)
         if attempt is None:
             break
         attempts.append(attempt)
@@ -259,7 +265,7 @@ def permitted(
 
 
 def _first_permitted(
-    case: Case, ahead: Sequence[Moment], number: int, now: datetime, permits: Permits,
+    case: Case, moments: Timetable, number: int, now: datetime, permits: Permits,
     turned_down: list[tuple[datetime, Verdict]],
 ) -> tuple[PlannedAttempt | None, int]:  # fmt: skip
     """Return the first charge that the gate permits, None when there is none, and the number of the instant after it.
@@ -267,19 +273,20 @@ def _first_permitted(
     A charge that may only be sent later is moved there when the next one of the schedule is not due by then.
 
     Args:
-        number: Of the first instant of `ahead` to be looked at.
+        number: Of the first instant to be looked at.
         turned_down: Takes the instants that the gate refused, with its answers.
     """
     method = case.methods[0].instrument_id
-    for place in range(number, len(ahead)):
-        at, reason = ahead[place]
+    times, reasons = moments
+    for place in range(number, len(times)):
+        at = times[place]
         if at < now:
             at = now
-        verdict = permits.ask(at, method)
+        verdict, reason = permits.ask(at, method), reasons[place]
         if not verdict.permit:
             turned_down.append((at, verdict))
             later = verdict.not_before
-            following = ahead[place + 1][0] if place + 1 < len(ahead) else case.deadline
+            following = times[place + 1] if place + 1 < len(times) else case.deadline
             if later is None:
                 break
             if not at < later < following or later > case.deadline:
@@ -289,4 +296,4 @@ def _first_permitted(
                 continue
             reason = f"{reason}, moved to the first permitted instant"
         return _planned_attempt(at, method, case.routes[0], None, None, 1.0, reason, verdict.rule), place + 1
-    return None, len(ahead)
+    return None, len(times)

@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from dunwell_kit.chance import uniform as chance
@@ -25,33 +24,23 @@ _UTC = zone("UTC")
 _SLACK = timedelta(minutes=1)
 
 Moment = tuple[datetime, str]
-_WHEN = itemgetter(0)
+# Instants, oldest first, and what is said of each: apart, as a replay looks for its place among the instants alone.
+Timetable = tuple[Sequence[datetime], Sequence[str]]
 _TOLD_BY_REFUSALS = ("code_aware", "advice_following")
-_NO_TIMETABLE: tuple[None, tuple[Moment, ...]] = (None, ())
+_EMPTY: Timetable = ((), ())
+_NO_TIMETABLE: tuple[None, Timetable] = (None, _EMPTY)
 
 
-def moments(policy: Policy, case: Case, after: datetime | None = None) -> Sequence[Moment]:
+def timetable(policy: Policy, case: Case) -> Timetable:
     """Return the schedule's instants after the failure, with a reason each, oldest first, within the horizon.
 
-    Args:
-        after: Only instants later than this one are of interest.
+    Those that have passed are among them. What no refusal changes is worked out once: the case keeps it and hands it
+    on after each charge.
     """
-    if after is None or after < case.failed_at:
-        after = case.failed_at
-    found = _timetable(policy, case)
-    # A schedule is in the order of time, and a replay asks for its rest after every charge.
-    return found[bisect_right(found, after, key=_WHEN) :]
-
-
-def _timetable(policy: Policy, case: Case) -> Sequence[Moment]:
-    """Return the schedule's instants up to its horizon, also those that have passed, oldest first.
-
-    What no refusal changes is worked out once: the case keeps it and hands it on after each charge.
-    """
-    kept: tuple[Policy | None, Sequence[Moment]] = case.__dict__.get("timetable", _NO_TIMETABLE)
+    kept: tuple[Policy | None, Timetable] = case.__dict__.get("timetable", _NO_TIMETABLE)
     if kept[0] is policy:
         return kept[1]
-    found = _by_kind(policy, case)
+    times, reasons = _by_kind(policy, case)
     # What the refusals mean is only looked up where the schedule depends on it.
     since = outage_since(case, case.readings) if policy.outage_ladder_hours else None
     if since is not None:
@@ -59,12 +48,19 @@ def _timetable(policy: Policy, case: Case) -> Sequence[Moment]:
             (since + timedelta(hours=hours), f"the bank was out of order: {hours:g} h later")
             for hours in policy.outage_ladder_hours
         ]
-        found = sorted(ladder + [moment for moment in found if moment[0] > ladder[-1][0]])
-    end = min(case.deadline, case.failed_at + span(policy.horizon_days))
-    found = found[: bisect_right(found, end, key=_WHEN)]
+        later = [moment for moment in zip(times, reasons, strict=True) if moment[0] > ladder[-1][0]]
+        times, reasons = _apart(sorted(ladder + later))
+    start, end = case.failed_at, min(case.deadline, case.failed_at + span(policy.horizon_days))
+    if times and not (start < times[0] and times[-1] <= end):
+        bounds = slice(bisect_right(times, start), bisect_right(times, end))
+        times, reasons = times[bounds], reasons[bounds]
     if policy.kind not in _TOLD_BY_REFUSALS and not policy.outage_ladder_hours:
-        case.__dict__["timetable"] = policy, found
-    return found
+        case.__dict__["timetable"] = policy, (times, reasons)
+    return times, reasons
+
+
+def _apart(moments: Sequence[Moment]) -> Timetable:
+    return tuple([at for at, _ in moments]), tuple([reason for _, reason in moments])
 
 
 @lru_cache(maxsize=256)
@@ -73,17 +69,18 @@ def span(days: float) -> timedelta:
     return timedelta(days=days)
 
 
-def _by_kind(policy: Policy, case: Case) -> Sequence[Moment]:
+def _by_kind(policy: Policy, case: Case) -> Timetable:
     """Return all instants of the schedule, also those that have passed, oldest first."""
     if policy.kind == "fixed":
-        return _schedule(case.failed_at, policy.days)
+        return _schedule(case.failed_at, *_steps(policy.days, "fixed schedule"))
     if policy.kind == "uniform" and policy.every_hours is not None:
-        return _evenly(case.failed_at, policy.every_hours, policy.attempts_max)
+        return _schedule(case.failed_at, *_even_steps(policy.every_hours, policy.attempts_max))
     if policy.kind == "code_aware":
         readings = case.readings
         telling = readings[1:] if case.failed_on is not None and len(readings) > 1 else readings
         reason = telling[0].observed if telling else "unknown"
-        return _schedule(case.failed_at, policy.ladders.get(reason, policy.ladders["default"]), f"ladder for {reason}")
+        days = policy.ladders.get(reason, policy.ladders["default"])
+        return _schedule(case.failed_at, *_steps(days, f"ladder for {reason}"))
     if policy.kind == "payday":
         return pay_days(policy, case)
     if policy.kind == "advice_following":
@@ -91,44 +88,42 @@ def _by_kind(policy: Policy, case: Case) -> Sequence[Moment]:
     if policy.kind == "random":
         span = policy.horizon_days - 1 / 24
         draws = [chance("random policy", case.invoice_id, number) for number in range(policy.attempts_max)]
-        return _schedule(case.failed_at, tuple(sorted(1 / 24 + draw * span for draw in draws)), "drawn at random")
-    return ()
+        return _schedule(
+            case.failed_at, *_steps(tuple(sorted(1 / 24 + draw * span for draw in draws)), "drawn at random")
+        )
+    return _EMPTY
 
 
-def _schedule(start: datetime, days: tuple[float, ...], reason: str = "fixed schedule") -> tuple[Moment, ...]:
-    return tuple([(start + step, text) for step, text in _steps(days, reason)])
-
-
-def _evenly(start: datetime, every_hours: float, count: int) -> tuple[Moment, ...]:
-    return tuple([(start + step, text) for step, text in _even_steps(every_hours, count)])
+def _schedule(start: datetime, steps: Sequence[timedelta], reasons: Sequence[str]) -> Timetable:
+    return tuple([start + step for step in steps]), reasons
 
 
 @lru_cache(maxsize=64)
-def _even_steps(every_hours: float, count: int) -> tuple[tuple[timedelta, str], ...]:
+def _even_steps(every_hours: float, count: int) -> tuple[tuple[timedelta, ...], tuple[str, ...]]:
     gap = every_hours / 24
     return _steps(tuple([gap * number for number in range(1, count + 1)]), "fixed schedule")
 
 
 @lru_cache(maxsize=1024)  # the schedules of a few policies; drawn ones come and go
-def _steps(days: tuple[float, ...], reason: str) -> tuple[tuple[timedelta, str], ...]:
-    """Return the spans of a schedule, each with its words: the same for every case."""
-    return tuple([(timedelta(days=day), f"{reason}: day {day:g}") for day in days])
+def _steps(days: tuple[float, ...], reason: str) -> tuple[tuple[timedelta, ...], tuple[str, ...]]:
+    """Return the spans of a schedule and the words of each: the same for every case."""
+    return tuple([timedelta(days=day) for day in days]), tuple([f"{reason}: day {day:g}" for day in days])
 
 
-def _advised(policy: Policy, case: Case) -> Sequence[Moment]:
+def _advised(policy: Policy, case: Case) -> Timetable:
     """Return the advised instant after the last refusal when there is advice, else the default ladder."""
     last = case.sent[-1] if case.sent else None
     decline, at = (last.decline, last.at) if last else (case.decline, case.failed_at)
     hours = _ADVISED_HOURS.get(decline.advice_code or "") if decline else None
-    ladder = _schedule(case.failed_at, policy.ladders["default"], "no advice, default ladder")
+    times, reasons = _schedule(case.failed_at, *_steps(policy.ladders["default"], "no advice, default ladder"))
     if hours is None:
-        return ladder
+        return times, reasons
     advised = at + timedelta(hours=hours) + _SLACK
-    text = f"the network advised to wait {hours} h"
-    return [(advised, text), *[moment for moment in ladder if moment[0] > advised]]
+    place = bisect_right(times, advised)
+    return (advised, *times[place:]), (f"the network advised to wait {hours} h", *reasons[place:])
 
 
-def pay_days(policy: Policy, case: Case) -> Sequence[Moment]:
+def pay_days(policy: Policy, case: Case) -> Timetable:
     """Return the common pay days after the failure at the policy's local hour; each only once."""
     where = zone(case.timezone) or _UTC
     assert where is not None
@@ -137,9 +132,7 @@ def pay_days(policy: Policy, case: Case) -> Sequence[Moment]:
 
 
 @lru_cache(maxsize=8192)
-def _pay_days(
-    first: date, days: int, wanted: tuple[int | str, ...], minutes: int, where: ZoneInfo
-) -> tuple[Moment, ...]:
+def _pay_days(first: date, days: int, wanted: tuple[int | str, ...], minutes: int, where: ZoneInfo) -> Timetable:
     found = []
     for ahead in range(days + 1):
         day = first + timedelta(days=ahead)
@@ -148,4 +141,4 @@ def _pay_days(
             continue
         local = datetime(day.year, day.month, day.day, minutes // 60, minutes % 60, tzinfo=where)
         found.append((local.astimezone(UTC), f"common pay day, {day:%A} {day.isoformat()}"))
-    return tuple(found)
+    return _apart(found)

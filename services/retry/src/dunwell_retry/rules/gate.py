@@ -47,7 +47,7 @@ class Gate:
         self._begin(history)
 
     def _begin(self, history: Sequence[PastAttempt]) -> None:
-        self._entries = list(tidy(history))
+        self._entries = tidy(history)
         self._approved = [entry for entry in self._entries if entry.approved]
         self._paid = {entry.invoice_id for entry in self._approved}
         # One or two, so that a look along the list is faster than hashing an instrument.

@@ -84,8 +84,8 @@ def in_month(times: Sequence[datetime], at: datetime) -> int:
     )
 
 
-def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
-    """Return the history oldest first, each attempt once; RuleInputInvalid naming the entry that cannot be."""
+def tidy(history: Sequence[PastAttempt]) -> list[PastAttempt]:
+    """Return the history in a list of its own, oldest first, each attempt once; RuleInputInvalid naming the entry that cannot be."""
     before, strict = None, True
     for index, past in enumerate(history):
         check_past(past, index)
@@ -93,13 +93,13 @@ def tidy(history: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
         before = past.at
     if strict:
         # As it nearly always comes: in the order of time, and no two at once.
-        return tuple(history)
+        return list(history)
     ordered = sorted(history, key=_instant_of)
     if all(one.at != two.at for one, two in pairwise(ordered)):
-        return tuple(ordered)
+        return ordered
     # Equal attempts are equal whatever zone their instant is written in. Ties are broken by content, so that the
     # order of the input never shows.
-    return tuple(sorted(dict.fromkeys(history), key=_order))
+    return sorted(dict.fromkeys(history), key=_order)
 
 
 def check_past(past: PastAttempt, index: int) -> None:
@@ -212,7 +212,7 @@ class Account:
         return self._amounts[key]
 
     def add(self, past: PastAttempt) -> None:
-        """Take in one more attempt, later than all it holds: it then is what `account_of` would make of all."""
+        """Take in one more attempt, later than all it holds."""
         if not concerns(self.instrument, past):
             return
         self.entries.append(past)
@@ -246,10 +246,12 @@ class Account:
         return _refusal(past, self.gateway, self.instrument)
 
     def _begin_anew(self) -> None:
-        """Forget what an approval ends."""
-        self.refusals, self.times, self.hard, self.unknown = [], [], [], []
-        self.visa_never, self.visa_seen, self.advised, self.advised_seen = [], 0, [], 0
-        self._runs, self._amounts, self._decline_times = {}, {}, None
+        """Forget what an approval ends; counts of all declines it does not."""
+        if self.refusals:
+            self.refusals, self.times, self.hard, self.unknown = [], [], [], []
+            self.visa_never, self.visa_seen, self.advised, self.advised_seen = [], 0, [], 0
+        if self._runs:
+            self._runs = {}
 
     def _count(self, refused: PastAttempt) -> None:
         """Add a refusal to the counts that were asked for before."""
@@ -291,20 +293,10 @@ def _since_approval(entries: Sequence[PastAttempt]) -> list[PastAttempt]:
 
 def account_of(entries: Sequence[PastAttempt], instrument: Instrument, gateway: str) -> Account:
     """Return the part of a tidy history that concerns an instrument."""
-    mine = [each for each in entries if concerns(instrument, each)]
-    declines = [each for each in mine if not each.approved]
-    refused = _since_approval(mine)
-    refusals = [_refusal(each, gateway, instrument) for each in refused]
-    return Account(
-        instrument,
-        gateway,
-        entries=mine,
-        refusals=refusals,
-        times=[each.at for each in refused],
-        declines=declines,
-        hard=[(each, row) for each in refusals if each.meaning.hard for row in each.meaning.rows if row.hard],
-        unknown=[each.past for each in refusals if not each.meaning.rows],
-    )
+    account = Account(instrument, gateway, [], [], [], [], [], [])
+    for each in entries:
+        account.add(each)
+    return account
 
 
 def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal:

@@ -72,13 +72,15 @@ def maker(kind: Callable[_P, _T]) -> Callable[_P, _T]:
     assert isinstance(kind, type)
     slots = vars(kind)["__slots__"]
     assert not hasattr(kind, "__post_init__"), f"{kind.__name__} checks itself when it is made"
+    frozen = kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     # A frozen one is filled while it belongs to an open class of the same slots.
-    shape = type(f"_Open{kind.__name__}", (), {"__slots__": slots})
+    shape = type(f"_Open{kind.__name__}", (), {"__slots__": slots}) if frozen else kind
     known: dict[str, Any] = {"_factory": object(), "_made": kind, "_shape": shape, "_new": object.__new__}
     entries = [entry for entry in fields(kind) if entry.init]
     lines = [f"def make({', '.join(_signature(entries, known))}):", *_defaults(entries), "    value = _new(_shape)"]
     lines += [f"    value.{entry.name} = {entry.name}" for entry in entries]
-    lines += ["    value.__class__ = _made", "    return value"]
+    lines += ["    value.__class__ = _made"] if frozen else []
+    lines.append("    return value")
     exec("\n".join(lines), known)  # noqa: S102
     found: Callable[_P, _T] = known["make"]
     return found

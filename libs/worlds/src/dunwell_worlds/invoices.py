@@ -72,13 +72,20 @@ def _zone_known(name: str) -> bool:
     return True
 
 
-def _broken_terms(invoice: FailedInvoice) -> str | None:
-    texts = (
-        invoice.invoice_id, invoice.payer_id, invoice.tenant_id, invoice.gateway, invoice.currency, invoice.timezone,
-    )  # fmt: skip
-    for number, value in enumerate(texts):
+def _broken_text(invoice: FailedInvoice) -> str | None:
+    for name in _TEXTS:
+        value = getattr(invoice, name)
         if value.__class__ is not str or not value:
-            return f"{_TEXTS[number]} must be a text, not {value!r}"
+            return f"{name} must be a text, not {value!r}"
+    return None
+
+
+def _broken_terms(invoice: FailedInvoice) -> str | None:
+    for text in (
+        invoice.invoice_id, invoice.payer_id, invoice.tenant_id, invoice.gateway, invoice.currency, invoice.timezone,
+    ):  # fmt: skip
+        if text.__class__ is not str or not text:
+            return _broken_text(invoice)
     if invoice.failed_at < invoice.due_at:
         return "failed_at lies before due_at"
     if invoice.due_at.year not in YEARS or invoice.failed_at.year not in YEARS:

@@ -12,8 +12,11 @@ from typing import cast
 
 from dunwell_retry.planning.model import Case, Decline, Method, Past
 from dunwell_retry.planning.permits import WINDOW, Earlier
+from dunwell_retry.rules.values import maker
 from dunwell_worlds import protocol
 from dunwell_worlds.payments import Payments
+
+_method = maker(Method)
 
 
 def decline_of(decline: protocol.Decline | None) -> Decline | None:
@@ -54,7 +57,7 @@ def case_of(invoice: protocol.FailedInvoice, horizon: timedelta) -> Case:
         deadline=invoice.failed_at + horizon,
         decline=decline,
         methods=tuple([
-            Method(
+            _method(
                 entry.instrument_id, entry.kind, entry.network, entry.funding, entry.country, entry.issuer_id,
                 entry.expires,
             )

@@ -13,7 +13,7 @@ from typing import Any
 
 from dunwell_retry.backtest.loading import factory_of, open_world
 from dunwell_retry.backtest.oracle import oracle_bound
-from dunwell_retry.backtest.runner import Outcome, Progress, Settings, run_policy
+from dunwell_retry.backtest.runner import Outcome, Progress, Settings, no_search_for_cycles, run_policy
 from dunwell_retry.backtest.statistics import difference, summary
 from dunwell_retry.planning.model import as_json
 from dunwell_retry.policies.document import Policy, PolicyInvalid
@@ -63,7 +63,16 @@ def run_backtest(
     """
     if invoices < 1:
         raise ValueError(f"a back-test needs 1 or more invoices, not {invoices}")
-    settings = settings or Settings()
+    with no_search_for_cycles():
+        return _report(
+            world, policies, baselines, invoices, seed, settings or Settings(), jobs, oracle, attempts, started
+        )
+
+
+def _report(
+    world: str, policies: Sequence[str | Policy], baselines: Sequence[str | Policy], invoices: int, seed: int,
+    settings: Settings, jobs: int, oracle: bool, attempts: bool, started: Started | None,
+) -> dict[str, Any]:  # fmt: skip
     by_name = _by_name((*policies, *baselines))
     factory = factory_of(world)
     # No charge has been sent in it yet: it will do for the first policy, or for the bound.

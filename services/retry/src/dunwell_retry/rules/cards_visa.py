@@ -42,9 +42,8 @@ def _look_for_never(asked: Asked) -> None:
     """Keep the category 1 refusals among those that were not looked at yet."""
     account = asked.account
     for refusal in account.refusals[account.visa_seen :]:
-        code = refusal.past.network_code
-        row = asked.data.visa_category(code, refusal.on) if code else None
-        if row is not None and row.values["category"] == 1:
+        row = asked.data.visa_final(refusal.past.network_code, refusal.past.at)
+        if row is not None:
             account.visa_never.append((refusal, row))
     account.visa_seen = len(account.refusals)
 

@@ -7,7 +7,7 @@ which is `dunwell_gateways.declines`.
 from __future__ import annotations
 
 from bisect import bisect_right
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import cache, lru_cache
 
 from dunwell_gateways.decline_tables import tables
@@ -31,11 +31,11 @@ def since(on: date) -> date:
 
 
 @lru_cache(maxsize=4096)
-def until(on: date) -> date:
-    """Return the first later day from which on the taxonomy may say something else than on a date."""
+def until(on: date) -> datetime:
+    """Return the first later instant, in UTC, from which on the taxonomy may say something else than on a date."""
     edges = _edges()
     place = bisect_right(edges, on)
-    return edges[place] if place < len(edges) else date.max
+    return datetime.combine(edges[place] if place < len(edges) else date.max, time(), UTC)
 
 
 @lru_cache(maxsize=16_384)  # distinct refusals of a month's cases

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from dunwell_gateways.declines import Classification, Row
@@ -133,11 +133,15 @@ def concerns(instrument: Instrument, past: PastAttempt) -> bool:
 
 @dataclass(slots=True)
 class Refusal:
-    """One refused attempt with what its codes mean on the UTC day it was refused; not changed once made."""
+    """One refused attempt with what its codes mean on the UTC day it was refused; not changed once made.
+
+    Args:
+        until: Before this instant the same codes mean the same.
+    """
 
     past: PastAttempt
     meaning: Classification
-    on: date
+    until: datetime
 
 
 _told = maker(Refusal)
@@ -232,17 +236,17 @@ class Account:
 
     def _read(self, past: PastAttempt) -> Refusal:
         """Return what a refusal means; mostly that is what the one before meant, in the same words."""
-        if self.refusals and past.at.tzinfo is UTC:
-            last, on = self.refusals[-1], past.at.date()
+        if self.refusals:
+            last = self.refusals[-1]
             said = last.past
             if (
                 past.network_code == said.network_code
                 and past.gateway_code == said.gateway_code
                 and past.advice_code == said.advice_code
                 and past.message == said.message
-                and on < until(last.on)
+                and past.at < last.until
             ):
-                return _told(past, last.meaning, on)
+                return _told(past, last.meaning, last.until)
         return _refusal(past, self.gateway, self.instrument)
 
     def _begin_anew(self) -> None:
@@ -305,7 +309,7 @@ def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal
         past.gateway_code, past.network_code, past.advice_code, past.message, gateway, instrument.network, since(on),
         instrument.country,
     )  # fmt: skip
-    return _told(past, told, on)
+    return _told(past, told, until(on))
 
 
 def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> tuple[int, datetime | None]:

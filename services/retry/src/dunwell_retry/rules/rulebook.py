@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -86,6 +86,13 @@ class RuleData:
     lifted: Mapping[tuple[str, str], Rule]
     blocks: Mapping[str, Rule]
     _found: dict[date, InForce] = field(default_factory=dict, compare=False, repr=False)
+    _visa_final: dict[str, tuple[Rule, ...]] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for code, rows in self.visa.items():
+            final = tuple(row for row in rows if row.values["category"] == 1)
+            if final:
+                self._visa_final[code] = final
 
     def in_force(self, on: date) -> InForce:
         """Return what was found so far for a date, (rule, region) -> row; `find` fills it."""
@@ -102,12 +109,13 @@ class RuleData:
             found[key] = min(held, key=lambda row: row.region is None, default=None)
         return found[key]
 
-    def visa_category(self, code: str, on: date) -> Rule | None:
-        """Return the category row of a Visa code on a date; None = category 4."""
-        for row in self.visa.get(code, ()):
-            if row.holds(on):
-                return row
-        return None
+    def visa_final(self, code: str | None, at: datetime) -> Rule | None:
+        """Return the category 1 row of a Visa code on the UTC day of a refusal; None for every other category."""
+        rows = self._visa_final.get(code or "")
+        if rows is None:
+            return None
+        on = at.astimezone(UTC).date()
+        return next((row for row in rows if row.holds(on)), None)
 
     def debit(self, scheme: str, on: date) -> Rule:
         """Return the rules of a bank-debit scheme; an unknown scheme gets the careful default."""

@@ -176,9 +176,9 @@ class Permits:
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
-        question = (at, instrument_id, initiator)
-        if self._answer is not None and question == self._question:
-            return self._answer
+        question, answer = (at, instrument_id, initiator), self._answer
+        if answer is not None and question == self._question:
+            return answer
         rules, subject = self._rules, self._subject
         asked = subject.asked.get((instrument_id, initiator)) or subject.attempt(at, instrument_id, initiator)
         found = rules.allow_at(asked, at) if isinstance(rules, Gate) else rules.allow(asked_at(asked, at))

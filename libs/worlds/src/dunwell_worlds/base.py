@@ -211,10 +211,10 @@ class BaseWorld:
         if initiator not in ("merchant", "payer"):
             raise ValueError(f"unknown initiator {initiator!r}")
         second, payer = self._second(at), live.payer
-        live.move(second)
+        local = live.move(second)
         if live.approved or (payer is not None and payer.paid_at is not None and payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
-        hour, local = second // HOUR, live.local(second)
+        hour = second // HOUR
         stir, down = stirred(index, hour), self._issuers.down(live.issuer, hour)
         works = payer is not None and payer.works(second)
         local_hour = local % 86400 // HOUR

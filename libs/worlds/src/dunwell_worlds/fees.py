@@ -14,6 +14,7 @@ from dunwell_worlds.parameters import VISA_NEVER
 _AUTHORISATION = 6
 _VISA_NEVER, _VISA_EXCESS, _VISA_CAP = 10, 10, 20
 _MC_ADVISED_FUNDS, _MC_EXCESS, _MC_DAY, _MC_MONTH = 2, 50, 10, 35
+_MC_STOPS = frozenset(("03", "21"))
 _DAY, _MONTH = 86400, 30 * 86400
 
 
@@ -26,12 +27,7 @@ class ChargeLog:
         self.count = 0
         self.last_second: int | None = None
         self._refused = [failed]
-        self._stopped = False
-        self._note(first_code, first_advice)
-
-    def _note(self, code: str | None, advice: str | None) -> None:
-        if code in VISA_NEVER or advice in ("03", "21"):
-            self._stopped = True
+        self._stopped = first_code in VISA_NEVER or first_advice in _MC_STOPS
 
     def flat(self) -> int:
         """Return the price of a charge that reaches no issuer."""
@@ -56,8 +52,8 @@ class ChargeLog:
         self.last_second = second
         if code is not None:
             refused.append(second)
-            if not self._stopped:
-                self._note(code, advice)
+            if code in VISA_NEVER or advice in _MC_STOPS:
+                self._stopped = True
         return cost
 
 

@@ -43,16 +43,14 @@ class Live:
     payer: Payer | None = None
     refusals: int = 0
 
-    def local(self, second: int) -> int:
-        """Return wall-clock seconds; charges come in time order, so that the offset is looked up twice a year."""
-        if second >= self.offset_ends:
-            self.offset, self.offset_ends = zones.offset_until(self.zone, second)
-        return second + self.offset
-
-    def move(self, second: int) -> None:
-        """Move the invoice on to an instant; ValueError on a step back in time."""
+    def move(self, second: int) -> int:
+        """Move the invoice on to an instant and return its wall-clock seconds; ValueError on a step back in time."""
         if second < self.last:
             raise ValueError(f"calls about one invoice come in time order; {second} is before {self.last}")
         self.last = second
         if self.payer is not None:
             self.payer.advance(second)
+        # As time goes forward, the offset is looked up twice a year.
+        if second >= self.offset_ends:
+            self.offset, self.offset_ends = zones.offset_until(self.zone, second)
+        return second + self.offset

@@ -63,7 +63,7 @@ class Asked:
     def find(self, rule: str, region: str | None = None) -> Rule | None:
         """Return a rule in force now."""
         try:
-            return self.in_force[rule, region]
+            return self.in_force[rule if region is None else (rule, region)]
         except KeyError:
             return self.data.find(rule, self.on, region)
 

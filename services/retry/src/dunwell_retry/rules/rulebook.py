@@ -59,7 +59,8 @@ class Rule:
         return str(self.values.get(name) or "")
 
 
-InForce = dict[tuple[str, str | None], Rule | None]
+# By rule, or by rule and region where somebody asks for one of a region.
+InForce = dict[str | tuple[str, str], Rule | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class RuleData:
                 self._visa_final[code] = final
 
     def in_force(self, on: date) -> InForce:
-        """Return what was found so far for a date, (rule, region) -> row; `find` fills it."""
+        """Return what was found so far for a date; `find` fills it."""
         found = self._found.get(on)
         if found is None:
             found = self._found[on] = {}
@@ -103,7 +104,7 @@ class RuleData:
 
     def find(self, rule: str, on: date, region: str | None = None) -> Rule | None:
         """Return the row in force; one of the region wins over a general one, None when there is none."""
-        found, key = self.in_force(on), (rule, region)
+        found, key = self.in_force(on), rule if region is None else (rule, region)
         if key not in found:
             held = [row for row in self.rules[rule] if row.holds(on) and row.region in (None, region)]
             found[key] = min(held, key=lambda row: row.region is None, default=None)

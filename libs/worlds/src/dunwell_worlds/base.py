@@ -10,7 +10,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
 
 from dunwell_worlds import paydays, zones
 from dunwell_worlds.answers import Answers
@@ -67,6 +66,13 @@ class BaseWorld:
     """
 
     horizon = timedelta(days=30)
+    # Where an instance has more attributes than it shares keys for, the interpreter looks each of its methods up anew.
+    __slots__ = (
+        "_amount", "_answers", "_asked", "_asked_index", "_asked_method", "_built", "_codes", "_count", "_drawn_past",
+        "_due", "_engagement", "_expiry", "_failed", "_funding", "_funds", "_issuer", "_issuers", "_last_payday",
+        "_latents", "_line", "_live", "_luck", "_network", "_noise", "_parameters", "_people", "_place", "_posting",
+        "_prefix", "_q", "_reason", "_second_route", "_tau", "_tenant", "_usual", "_variant", "name", "seed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -99,11 +105,13 @@ class BaseWorld:
         self._asked_index, self._asked_method = -1, ""
         self._built: tuple[int, Decline] | None = None
         self._answers = Answers()
+        self._drawn_past: Columns | None = None
 
-    @cached_property
     def _past(self) -> Columns:
-        """Drawn for the first invoice that is read: two thirds of a world's making, which its name and size need not."""
-        return past(self.seed, self._people, self._parameters)
+        """Return the pasts, drawn for the first invoice that is read: most of a world's making."""
+        if self._drawn_past is None:
+            self._drawn_past = past(self.seed, self._people, self._parameters)
+        return self._drawn_past
 
     def _take(self, people: Population) -> None:
         """Keep the population as lists: one element is read far faster than from an array."""
@@ -163,7 +171,7 @@ class BaseWorld:
                 ),
             ),
             decline=self._told_first(index),
-            history=Payments(self._past, index, self._amount[index]),
+            history=Payments(self._past(), index, self._amount[index]),
         )
 
     def _expires(self, index: int, failed: datetime) -> tuple[int, int]:

@@ -44,8 +44,8 @@ def quick(kind: type[_T]) -> type[_T]:
     slots = vars(kind).get("__slots__")
     lines = [f"def __init__({', '.join(['self', *_signature(entries, known)])}):", *_defaults(entries)]
     if slots is None:
-        lines.append("    values = self.__dict__")
-        lines += [f"    values[{entry.name!r}] = {entry.name}" for entry in entries]
+        values = ", ".join(f"{entry.name!r}: {entry.name}" for entry in entries)
+        lines.append(f"    _turn(self, '__dict__', {{{values}}})")
     else:
         known["_open"] = type(f"_Open{kind.__name__}", (), {"__slots__": slots})
         lines.append("    _turn(self, '__class__', _open)")

@@ -17,6 +17,7 @@ from dunwell_worlds.draws import ISSUERS, Population, population
 from dunwell_worlds.failures import Failures, filled
 from dunwell_worlds.fees import ChargeLog
 from dunwell_worlds.hashing import drawn, key, stirred, uniform, uniforms
+from dunwell_worlds.instants import second_of
 from dunwell_worlds.issuers import Issuers
 from dunwell_worlds.latents import Latents, latents
 from dunwell_worlds.live import Live
@@ -45,7 +46,6 @@ from dunwell_worlds.payments import Columns, Payments
 from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PayerAction
 
 HOUR = 3600
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISSUER_IDS = tuple(f"iss_{number:02d}" for number in range(ISSUERS))
 _NEVER = (HARD, REVOKED, AUTH)
 # While the whole issuer is down a charge passes by mistake only.
@@ -218,7 +218,7 @@ class BaseWorld:
             raise ValueError(f"invoice {invoice_id!r} has no route {route!r}")
         if initiator not in ("merchant", "payer"):
             raise ValueError(f"unknown initiator {initiator!r}")
-        second, payer = self._second(at), live.payer
+        second, payer = second_of(at), live.payer
         local = live.move(second)
         if live.approved or (payer is not None and payer.paid_at is not None and payer.paid_at <= second):
             return AttemptResult(False, Decline("duplicate_transaction", "94", None, None), live.log.flat())
@@ -261,7 +261,7 @@ class BaseWorld:
 
     def oracle_probability(self, invoice_id: str, at: datetime, instrument_id: str, route: str) -> float:
         """Return the true chance of approval at an instant, given the charges so far."""
-        index, second = self._index(invoice_id), self._second(at)
+        index, second = self._index(invoice_id), second_of(at)
         live, local = self._live.get(index) or self._new(index), self._local(index, second)
         if live.approved:
             return 0.0
@@ -333,7 +333,7 @@ class BaseWorld:
         if tone not in TONES:
             raise ValueError(f"unknown tone {tone!r}; known: {', '.join(TONES)}")
         index = self._index(invoice_id)
-        second = self._second(at)
+        second = second_of(at)
         live = self._live.get(index) or self._begun(index)
         live.move(second)
         payer = live.payer
@@ -348,7 +348,7 @@ class BaseWorld:
         if live is None or payer is None:
             return ()
         if not live.approved:
-            payer.advance(self._second(until))
+            payer.advance(second_of(until))
         return tuple(action for action in payer.actions if after < action.at <= until)
 
     # Bookkeeping.
@@ -365,12 +365,6 @@ class BaseWorld:
     def _ask_about(self, invoice_id: str, index: int) -> None:
         self._asked, self._asked_index, self._asked_method = invoice_id, index, f"pm_{self.seed}_{index}"
 
-    def _second(self, at: datetime) -> int:
-        if at.tzinfo is None:
-            raise ValueError(f"{at.isoformat()} is naive; instants are aware UTC")
-        since = at - _EPOCH
-        return since.days * 86400 + since.seconds
-
     def _new(self, index: int) -> Live:
         failed, zone = self._failed[index], PLACES[self._place[index]][1]
         offset, offset_ends = zones.offset_until(zone, failed)
@@ -383,14 +377,8 @@ class BaseWorld:
 
     def _payer(self, live: Live) -> Payer:
         failed = self._failed[live.index]
-        payer = Payer(
-            reason=REASONS[live.reason],
-            engagement=self._engagement[live.index],
-            failed=failed,
-            offset=zones.offset_seconds(live.zone, failed),
-            seed=self.seed,
-            subject=live.index,
-        )
+        offset = zones.offset_seconds(live.zone, failed)
+        payer = Payer(REASONS[live.reason], self._engagement[live.index], failed, offset, self.seed, live.index)
         payer.saw_earlier(live.refusals)
         return payer
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dunwell_worlds import zones
 from dunwell_worlds.hashing import generator, key, uniform
+from dunwell_worlds.instants import second_of
 from dunwell_worlds.paydays import EPOCH
 from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instrument, PastPayment, PayerAction
 
@@ -212,9 +213,7 @@ class ForeignWorld:
         return int(tail)
 
     def _ordered(self, index: int, at: datetime) -> int:
-        if at.tzinfo is None:
-            raise ValueError(f"{at.isoformat()} is naive; instants are aware UTC")
-        second = int(at.timestamp())
+        second = second_of(at)
         if second < self._last.get(index, second):
             raise ValueError("calls about one invoice come in time order")
         self._last[index] = second

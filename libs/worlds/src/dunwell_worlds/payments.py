@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from math import floor
 from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dunwell_worlds.instants import second_of
 from dunwell_worlds.protocol import Decline, PastPayment
 
 # When a payment was sent, its amount, whether it was approved, and what it was told.
@@ -64,7 +64,7 @@ class Payments(Sequence[PastPayment]):
     def after(self, at: datetime) -> list[Told]:
         """Return the payments later than an instant, each as the values of its row: no row is made for them."""
         columns, amount, last = self.columns, self._amount_minor, self._last
-        first = bisect_right(columns.seconds, floor(at.timestamp()), self._first, last)
+        first = bisect_right(columns.seconds, second_of(at), self._first, last)
         found: list[Told] = []
         for place in range(first, last):
             decline = columns.declines[columns.told[place]]

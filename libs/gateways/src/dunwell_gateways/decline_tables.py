@@ -5,7 +5,7 @@ Owns: what a row may say, and that no two rows of one code are in force at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -208,21 +208,36 @@ def misgraded(rows: Iterable[Row]) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.grade == "A" and not is_primary(row.file, sources().get(row.source, "")))
 
 
+class _Tables(Mapping[str, Table]):
+    """The tables by name, `stripe` or `networks/visa`, each read when it is first asked for: most need only a few."""
+
+    def __init__(self, files: Mapping[str, Traversable]) -> None:
+        self._files = files
+        self._read: dict[str, Table] = {}
+
+    def __getitem__(self, name: str) -> Table:
+        if name not in self._read:
+            self._read[name] = table_of(name, _mapping(self._files[name]))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
 @cache
 def tables() -> Mapping[str, Table]:
-    found: dict[str, Table] = {}
+    """Return the table of every gateway and network; Invalid, when one is read, where it cannot be right."""
+    folders: dict[str, Traversable] = {}
     for folder in _root().iterdir():
         if folder.name == "networks":
-            for network in folder.iterdir():
-                _read(found, f"networks/{network.name}", network / "declines.yaml")
+            folders |= {f"networks/{network.name}": network for network in folder.iterdir()}
         else:
-            _read(found, folder.name, folder / "declines.yaml")
-    return found
-
-
-def _read(found: dict[str, Table], name: str, path: Traversable) -> None:
-    if path.is_file():
-        found[name] = table_of(name, _mapping(path))
+            folders[folder.name] = folder
+    files = {name: folder / "declines.yaml" for name, folder in folders.items()}
+    return _Tables({name: file for name, file in files.items() if file.is_file()})
 
 
 def table_of(name: str, document: Mapping[str, Any]) -> Table:

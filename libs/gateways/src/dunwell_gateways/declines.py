@@ -171,6 +171,11 @@ def _advice(
     return pair or own or listed or general
 
 
+def tables_for(gateway: str, network: str) -> tuple[Table, ...]:
+    """Return the tables that `classify` looks into for a gateway and a network."""
+    return tuple(table for table in (tables().get(gateway.lower()), _network(network.lower())) if table)
+
+
 def _network(network: str) -> Table | None:
     every = tables()
     return every.get(f"networks/{network}") or every.get(f"networks/{_GENERIC}")

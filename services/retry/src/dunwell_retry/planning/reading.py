@@ -47,8 +47,8 @@ def read(decline: Decline | None, gateway: str, network: str, on: date, region: 
     if decline is None:
         return Reading("unknown", False, "none")
     return _read(
-        decline.gateway_code, decline.network_code, decline.advice_code, decline.message, gateway, network, since(on),
-        region,
+        decline.gateway_code, decline.network_code, decline.advice_code, decline.message, gateway, network,
+        since(on, gateway, network), region,
     )  # fmt: skip
 
 

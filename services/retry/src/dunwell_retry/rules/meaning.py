@@ -8,32 +8,32 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from dunwell_gateways.decline_tables import tables
-from dunwell_gateways.declines import Classification, classify
+from dunwell_gateways.declines import Classification, classify, tables_for
 from dunwell_gateways.port import RawDecline
 
 
-@cache
-def _edges() -> tuple[date, ...]:
-    """Return the dates on which any row of the taxonomy starts or ends: between two of them nothing changes."""
-    rows = (row for table in tables().values() for row in table.rows)
+@lru_cache(maxsize=256)
+def _edges(gateway: str, network: str) -> tuple[date, ...]:
+    """Return the dates on which any row of theirs starts or ends: between two of them nothing changes."""
+    rows = (row for table in tables_for(gateway, network) for row in table.rows)
     return tuple(sorted({edge for row in rows for edge in (row.effective_from, row.effective_to) if edge is not None}))
 
 
-@lru_cache(maxsize=4096)  # the days of ten years; a replay asks for the same ones with every refusal
-def since(on: date) -> date:
-    """Return the first day from which on the taxonomy has said the same as on a date."""
-    edges = _edges()
+# The days of ten years for a few gateways and networks: a replay asks for the same ones with every refusal.
+@lru_cache(maxsize=32_768)
+def since(on: date, gateway: str, network: str) -> date:
+    """Return the first day from which on a gateway's and a network's codes have meant the same as on a date."""
+    edges = _edges(gateway, network)
     place = bisect_right(edges, on)
     return edges[place - 1] if place else date.min
 
 
-@lru_cache(maxsize=4096)
-def until(on: date) -> datetime:
-    """Return the first later instant, in UTC, from which on the taxonomy may say something else than on a date."""
-    edges = _edges()
+@lru_cache(maxsize=32_768)
+def until(on: date, gateway: str, network: str) -> datetime:
+    """Return the first later instant, in UTC, from which on they may mean something else than on a date."""
+    edges = _edges(gateway, network)
     place = bisect_right(edges, on)
     return datetime.combine(edges[place] if place < len(edges) else date.max, time(), UTC)
 

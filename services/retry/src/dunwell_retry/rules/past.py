@@ -304,12 +304,12 @@ def account_of(entries: Sequence[PastAttempt], instrument: Instrument, gateway: 
 
 
 def _refusal(past: PastAttempt, gateway: str, instrument: Instrument) -> Refusal:
-    on = (past.at if past.at.tzinfo is UTC else past.at.astimezone(UTC)).date()
+    on, network = (past.at if past.at.tzinfo is UTC else past.at.astimezone(UTC)).date(), instrument.network
     told = meaning(
-        past.gateway_code, past.network_code, past.advice_code, past.message, gateway, instrument.network, since(on),
-        instrument.country,
+        past.gateway_code, past.network_code, past.advice_code, past.message, gateway, network,
+        since(on, gateway, network), instrument.country,
     )  # fmt: skip
-    return _told(past, told, until(on))
+    return _told(past, told, until(on, gateway, network))
 
 
 def window(times: Sequence[datetime], at: datetime, span: timedelta, limit: int) -> tuple[int, datetime | None]:

@@ -48,6 +48,8 @@ from dunwell_worlds.protocol import AttemptResult, Decline, FailedInvoice, Instr
 HOUR = 3600
 _ISSUER_IDS = tuple(f"iss_{number:02d}" for number in range(ISSUERS))
 _NEVER = (HARD, REVOKED, AUTH)
+# Balances are disturbed anew every twelve hours, for 31 days.
+_BLOCK, _BLOCK_LAST = 12 * HOUR, 61
 # While the whole issuer is down a charge passes by mistake only.
 _DOWN = 0.01
 # Chances before and after an obstacle has gone away.
@@ -287,7 +289,7 @@ class BaseWorld:
         if chance == 0.0:
             return 0.0
         chance *= self._issuers.factor(live.issuer, second // HOUR, local_hour)
-        return chance if works else min(0.99, chance)
+        return 0.99 if chance > 0.99 and not works else chance
 
     def _by_reason(self, live: Live, second: int, local: int, local_hour: int, route: str) -> float:
         index, reason = live.index, live.reason
@@ -315,7 +317,8 @@ class BaseWorld:
         effective = day if hour > posting else day - 1
         last = self._last_payday[self._variant[index]][effective - paydays.FIRST_DAY]
         age = (day - last) * 24 + hour - posting
-        block = min(61, max(0, (second - self._failed[index]) // (12 * HOUR)))
+        block = (second - self._failed[index]) // _BLOCK
+        block = 0 if block < 0 else _BLOCK_LAST if block > _BLOCK_LAST else block
         return self._funds[index] * math.exp(-age / self._tau[index]) + self._noise.item(index, block)
 
     def _next_payday(self, index: int, second: int) -> float:

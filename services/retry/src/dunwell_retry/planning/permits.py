@@ -84,20 +84,20 @@ class _Subject:
         """Return a charge as a question to the gate, and keep it for the same question at other instants."""
         case = self.case
         self.asked[instrument_id, initiator] = made = _attempt(
-            at,
-            case.invoice_id,
-            case.amount_minor,
-            case.currency,
-            _INITIATORS.get(initiator) or Initiator(initiator),
-            case.gateway,
-            instrument(self.methods[instrument_id]),
-            case.country,
-            case.authorization,
-            case.notified_at,
-            case.first_presented_at or case.failed_at,
-            case.high_cost_loan,
-            tuple([Block(block.kind, block.since, block.until) for block in case.blocks]),
-            NO_CAPS if case.min_gap_hours is None else TenantCaps(min_gap_hours=case.min_gap_hours),
+            at=at,
+            invoice_id=case.invoice_id,
+            amount_minor=case.amount_minor,
+            currency=case.currency,
+            initiator=_INITIATORS.get(initiator) or Initiator(initiator),
+            gateway=case.gateway,
+            instrument=instrument(self.methods[instrument_id]),
+            merchant_country=case.country,
+            authorization=case.authorization,
+            notified_at=case.notified_at,
+            first_presented_at=case.first_presented_at or case.failed_at,
+            high_cost_loan=case.high_cost_loan,
+            blocks=tuple([Block(block.kind, block.since, block.until) for block in case.blocks]),
+            caps=NO_CAPS if case.min_gap_hours is None else TenantCaps(min_gap_hours=case.min_gap_hours),
         )
         return made
 
@@ -176,9 +176,9 @@ class Permits:
 
     def ask(self, at: datetime, instrument_id: str, initiator: str = "merchant") -> Verdict:
         """Return the gate's verdict on a charge at an instant."""
-        question, answer = (at, instrument_id, initiator), self._answer
-        if answer is not None and question == self._question:
-            return answer
+        question = (at, instrument_id, initiator)
+        if self._answer is not None and question == self._question:
+            return self._answer
         rules, subject = self._rules, self._subject
         asked = subject.asked.get((instrument_id, initiator)) or subject.attempt(at, instrument_id, initiator)
         found = rules.allow_at(asked, at) if isinstance(rules, Gate) else rules.allow(asked_at(asked, at))
